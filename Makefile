@@ -1,0 +1,68 @@
+# Everything a developer or the CI does, a target a line. `make help` lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+VIDEO ?=
+KEEP ?=
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo serve test test-unit test-integration test-e2e lint format types protos check-protos lock clean
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## make .venv from the committed lock, and compile its bytecode
+
+$(STAMP): requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; try: make PYTHON=python3.12") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --no-deps --require-hashes -r requirements/dev.txt
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
+	$(BIN)/python -m compileall -q -j 0 $(VENV)/lib jobd client protos > /dev/null || true
+	@touch $@
+
+demo: install ## run the media report on a made-up video, or on VIDEO=path; KEEP=1 leaves the daemon running
+	@$(BIN)/python tools/demo.py $(if $(VIDEO),--video "$(VIDEO)") $(if $(KEEP),--keep)
+
+serve: install ## run a daemon in the foreground with its state in the default place
+	$(BIN)/jobd serve --modules modules
+
+test: install ## run every test
+	$(BIN)/pytest
+
+test-unit: install ## run the tests that do no I/O
+	$(BIN)/pytest tests/unit
+
+test-integration: install ## run the tests against the real store, processes and Prefect server
+	$(BIN)/pytest tests/integration
+
+test-e2e: install ## run the tests of jobd and jobctl as programs
+	$(BIN)/pytest tests/e2e
+
+lint: install ## check style, imports and protos
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	cd protos && ../$(BIN)/buf lint
+
+format: install ## mend what the linter can mend
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+types: install ## check types
+	$(BIN)/mypy
+
+protos: install ## generate the stubs beside the .proto files
+	tools/protos.sh
+
+check-protos: install ## fail when the committed stubs are not what the .proto files say
+	@out=$$(mktemp -d) && trap 'rm -rf "$$out"' EXIT && tools/protos.sh "$$out" \
+	  && diff -r -x '*.proto' -x __pycache__ -x buf.yaml protos "$$out" && echo 'the stubs are fresh'
+
+lock: install ## resolve the dependencies anew into requirements/
+	$(BIN)/uv pip compile pyproject.toml --extra daemon --extra media --group dev --universal --python-version 3.11 \
+	  --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links --quiet -o requirements/dev.txt
+
+clean: ## remove what these targets made
+	rm -rf $(VENV) demo-out build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,156 @@
+"""Everything that can go wrong and is told to somebody, as one tree.
+
+The docstring of a class is its default message; `reason` is its stable machine code on the wire.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Violation:
+    """One thing wrong with a document."""
+
+    path: str
+    """Where, as a YAML path such as `steps[1].entries[0].module`; empty for the document itself."""
+    line: int
+    """The line in the document, from 1; 0 where none is known."""
+    message: str
+    """What is wrong."""
+    hint: str = ""
+    """How to mend it; may be empty."""
+
+    def __str__(self) -> str:
+        """Give one line for a person."""
+        where = ", ".join(part for part in (f"line {self.line}" if self.line else "", self.path) if part)
+        return f"{where}: {self.message}" + (f" ({self.hint})" if self.hint else "")
+
+
+class JobdError(Exception):
+    """Something went wrong in jobd."""
+
+    reason: ClassVar[str] = "INTERNAL"
+
+    def __init__(self, message: str = "", *, hint: str = "") -> None:
+        """Hold the message, or the class's own, and a hint on how to go on."""
+        self.message = message or (type(self).__doc__ or "").strip().splitlines()[0]
+        self.hint = hint
+        super().__init__(self.message + (f" ({hint})" if hint else ""))
+
+
+class InvalidDocumentError(JobdError):
+    """The document is not valid."""
+
+    reason = "INVALID_DOCUMENT"
+
+    def __init__(self, violations: tuple[Violation, ...], what: str = "document") -> None:
+        """Hold every violation found."""
+        self.violations = violations
+        count = f"{len(violations)} problems" if len(violations) != 1 else "1 problem"
+        super().__init__(f"the {what} has {count}: " + "; ".join(str(violation) for violation in violations[:5]))
+
+
+class InvalidJobError(InvalidDocumentError):
+    """The job file is not valid."""
+
+    reason = "INVALID_JOB"
+
+    def __init__(self, violations: tuple[Violation, ...]) -> None:
+        """Hold every violation found."""
+        super().__init__(violations, "job file")
+
+
+class InvalidInputError(JobdError):
+    """An input file of the job cannot be used."""
+
+    reason = "INVALID_INPUT"
+
+
+class InvalidRequestError(JobdError):
+    """The request has a field that cannot be used."""
+
+    reason = "INVALID_REQUEST"
+
+
+class RequestIdReusedError(JobdError):
+    """This request_id was used for another job."""
+
+    reason = "REQUEST_ID_REUSED"
+
+
+class JobNotFoundError(JobdError):
+    """There is no such job."""
+
+    reason = "JOB_NOT_FOUND"
+
+
+class EntryNotFoundError(JobdError):
+    """The job has no such entry."""
+
+    reason = "ENTRY_NOT_FOUND"
+
+
+class ArtifactNotFoundError(JobdError):
+    """The job has no such artifact."""
+
+    reason = "ARTIFACT_NOT_FOUND"
+
+
+class ArtifactGoneError(JobdError):
+    """The artifact is not on disk."""
+
+    reason = "ARTIFACT_NOT_PRESENT"
+
+
+class ModuleNotFoundInCatalogError(JobdError):
+    """There is no such module."""
+
+    reason = "MODULE_NOT_FOUND"
+
+
+class OffsetOutOfRangeError(JobdError):
+    """The offset lies beyond the end."""
+
+    reason = "OFFSET_OUT_OF_RANGE"
+
+
+class UnauthenticatedError(JobdError):
+    """The call carries no valid token."""
+
+    reason = "UNAUTHENTICATED"
+
+
+class ForbiddenError(JobdError):
+    """The call is not allowed."""
+
+    reason = "FORBIDDEN"
+
+
+class DrainingError(JobdError):
+    """The daemon is shutting down."""
+
+    reason = "DRAINING"
+
+
+class StorageError(JobdError):
+    """The daemon's disk refuses a write."""
+
+    reason = "STORAGE"
+
+
+class StateDirectoryLockedError(JobdError):
+    """Another daemon serves this state directory."""
+
+    reason = "STATE_DIRECTORY_LOCKED"
+
+
+class ConfigError(JobdError):
+    """The configuration cannot be used."""
+
+    reason = "CONFIG"
+
+
+class IllegalTransitionError(JobdError):
+    """An event does not fit the state of its job."""
+
+    reason = "ILLEGAL_TRANSITION"

@@ -1,0 +1,15 @@
+#!/bin/sh
+# Generates the stubs of protos/ into the folder given (default: protos/, where they are committed).
+set -eu
+cd "$(dirname "$0")/.."
+bin=$PWD/.venv/bin
+out=${1:-protos}
+mkdir -p "$out/jobapi/v1"
+PATH="$bin:$PATH" "$bin/python" -m grpc_tools.protoc -I protos \
+    --python_out="$out" --grpc_python_out="$out" --mypy_out="quiet:$out" --mypy_grpc_out="quiet:$out" \
+    protos/jobapi/v1/*.proto
+# A file without a service needs no service stubs.
+rm -f "$out"/jobapi/v1/job_pb2_grpc.py "$out"/jobapi/v1/job_pb2_grpc.pyi
+: > "$out/jobapi/__init__.py"
+: > "$out/jobapi/v1/__init__.py"
+: > "$out/jobapi/py.typed"
