@@ -154,3 +154,9 @@ class IllegalTransitionError(JobdError):
     """An event does not fit the state of its job."""
 
     reason = "ILLEGAL_TRANSITION"
+
+
+class PrefectApiError(JobdError):
+    """Prefect's server did not do what it was asked."""
+
+    reason = "PREFECT_API"

@@ -1,0 +1,79 @@
+"""Turns gRPC's errors into this package's own."""
+
+import grpc
+from google.protobuf.message import DecodeError
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from jobctl.address import Address
+from jobctl.errors import BY_CODE, BY_REASON, JobctlError, ServerError, UnreachableError, Violation
+
+_DOMAIN = "jobd"
+
+
+def translate(error: grpc.RpcError, address: Address) -> JobctlError:
+    """Give the error that stands for a failed call: by the daemon's reason, else by the status code, never by text."""
+    code = error.code().name if isinstance(error, grpc.Call) else "UNKNOWN"
+    status = _read_status(error)
+    info = _find_info(status)
+    kind = BY_REASON.get(info.reason) or BY_CODE.get(code, ServerError)
+    metadata = dict(info.metadata)
+    return kind(
+        _write_message(error, code, info.reason, address),
+        hint=metadata.pop("hint", "") or _default_hint(kind, code),
+        reason=info.reason,
+        code=code,
+        metadata=metadata,
+        violations=_read_violations(status),
+    )
+
+
+def _read_status(error: grpc.RpcError) -> status_pb2.Status:
+    if not isinstance(error, grpc.Call):
+        return status_pb2.Status()
+    try:
+        return rpc_status.from_call(error) or status_pb2.Status()
+    except (ValueError, DecodeError):
+        # Details that contradict the status or are no message at all come from a proxy; the plain status holds.
+        return status_pb2.Status()
+
+
+def _find_info(status: status_pb2.Status) -> error_details_pb2.ErrorInfo:
+    info = error_details_pb2.ErrorInfo()
+    for detail in status.details:
+        if detail.Is(info.DESCRIPTOR) and detail.Unpack(info) and info.domain == _DOMAIN:
+            return info
+    return error_details_pb2.ErrorInfo()
+
+
+def _read_violations(status: status_pb2.Status) -> tuple[Violation, ...]:
+    request = error_details_pb2.BadRequest()
+    for detail in status.details:
+        if detail.Is(request.DESCRIPTOR) and detail.Unpack(request):
+            return tuple(
+                Violation(path=item.field, line=0, message=item.description) for item in request.field_violations
+            )
+    return ()
+
+
+def _write_message(error: grpc.RpcError, code: str, reason: str, address: Address) -> str:
+    details = (error.details() or "") if isinstance(error, grpc.Call) else str(error)
+    if reason:
+        return details
+    match code:
+        case "UNAVAILABLE":
+            return f"no daemon answers at {address}"
+        case "DEADLINE_EXCEEDED":
+            return f"the daemon at {address} did not answer in time"
+        case "UNIMPLEMENTED":
+            return f"the daemon at {address} does not know this call: {details}"
+        case _:
+            return details or f"the daemon at {address} answered {code}"
+
+
+def _default_hint(kind: type[JobctlError], code: str) -> str:
+    if kind is UnreachableError and code == "UNAVAILABLE":
+        return "start it with: jobd serve"
+    if code == "UNAUTHENTICATED":
+        return "give the daemon's token with --token-file or JOBCTL_TOKEN"
+    return "it may be older than this jobctl" if code == "UNIMPLEMENTED" else ""

@@ -1,0 +1,80 @@
+"""The command `jobd`."""
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
+
+_SERVE_HELP = """\
+Every option has an environment variable, JOBD_ and its name in capitals, and a key in the TOML file
+($JOBD_CONFIG, else $XDG_CONFIG_HOME/jobd/config.toml). Flags come before the environment, which comes before the file.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; gives its exit code."""
+    arguments = vars(_parser().parse_args(argv))
+    del arguments["command"]
+    # Nothing is forked here, and gRPC's handlers for forks cost and complain.
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+    try:
+        from jobd import config, daemon, errors, logs  # noqa: PLC0415 - so that --help is quick
+    except ModuleNotFoundError as error:
+        print(f"jobd: {error.name} is missing: install this distribution with its extra [daemon]", file=sys.stderr)
+        return EXIT_FAILED
+    try:
+        settings = config.load({name: value for name, value in arguments.items() if value is not None})
+        logs.configure(settings.log_format, settings.log_level)
+        asyncio.run(daemon.serve(settings))
+    except errors.ConfigError as error:
+        print(f"jobd: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    except (errors.JobdError, OSError) as error:
+        print(f"jobd: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    return EXIT_OK
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="jobd", description="Run jobs of media modules.", allow_abbrev=False)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    serve = commands.add_parser(
+        "serve",
+        help="run the daemon in the foreground",
+        epilog=_SERVE_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = serve.add_argument
+    add("--state-dir", type=Path, metavar="DIR", help="where everything is kept (~/.local/state/jobd)")
+    add(
+        "--modules",
+        type=Path,
+        action="append",
+        metavar="DIR",
+        help="where modules are looked for; repeatable (modules)",
+    )
+    add(
+        "--listen",
+        action="append",
+        metavar="ADDR",
+        help="unix:PATH or HOST:PORT; repeatable (a socket and 127.0.0.1:50051)",
+    )
+    add("--prefect-api-url", metavar="URL", help="use this Prefect server instead of starting one")
+    add("--prefect-port", type=int, metavar="N", help="port of the embedded Prefect server; 0 for any free one (4200)")
+    add(
+        "--capacity",
+        metavar="WHAT",
+        help="what entries may use at once: cpus=N,memory=8GiB,gpus=N,NAME=N (this machine's cpus)",
+    )
+    add("--log-format", choices=("auto", "console", "json"), help="of the daemon's own log (auto)")
+    add("--log-level", choices=("debug", "info", "warning", "error"), help="of the daemon's own log (info)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

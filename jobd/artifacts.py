@@ -1,0 +1,183 @@
+"""The artifacts of one job on disk. Nothing outside this file knows that they are local files.
+
+An artifact appears under its name whole or not at all: it is checked and synced where it was made, then renamed.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobd.errors import InvalidInputError, JobdError
+from jobd.events import FailureKind
+from jobd.layout import sync_directory
+
+_FICLONE = 0x40049409
+
+
+class OutputError(JobdError):
+    """An output of a module cannot be taken."""
+
+    def __init__(self, kind: FailureKind, message: str) -> None:
+        """Hold the class of the failure."""
+        super().__init__(message)
+        self.kind = kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """A whole artifact."""
+
+    size_bytes: int
+    """Its size; of a folder, the sum of its files."""
+    folder: bool
+
+
+class ArtifactStore:
+    """The artifacts in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Serve `folder`, which exists or will."""
+        self._folder = folder
+
+    def path(self, name: str) -> Path:
+        """Give the path under which a module finds or a download reads an artifact."""
+        return self._folder / name
+
+    def publish(self, source: Path, name: str) -> None:
+        """Take what stands at `source` and was checked, by renaming: both must be on one file system."""
+        sync_tree(source)
+        target = self.path(name)
+        self._remove(target)  # what an earlier attempt published before its runner died
+        source.rename(target)
+        sync_directory(self._folder)
+
+    def remove(self, name: str) -> None:
+        """Remove an artifact; nothing happens when it is not there."""
+        self._remove(self.path(name))
+
+    @staticmethod
+    def _remove(path: Path) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            if stat.S_ISDIR(path.lstat().st_mode):
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
+def check_output(source: Path, name: str) -> Stored:
+    """Check that an output is a regular file, or a folder of regular files with no link out of it."""
+    try:
+        status = source.lstat()
+    except FileNotFoundError:
+        raise OutputError(FailureKind.MISSING_OUTPUT, f"the module ended well but did not make {name!r}") from None
+    if stat.S_ISREG(status.st_mode):
+        _make_sole_owner(source, status)
+        return Stored(size_bytes=status.st_size, folder=False)
+    if not stat.S_ISDIR(status.st_mode):
+        raise OutputError(FailureKind.INVALID_OUTPUT, f"{name!r} is {_kind(status.st_mode)}, not a file or a folder")
+    size = 0
+    for path in _walk(source):
+        status = path.lstat()
+        if stat.S_ISREG(status.st_mode):
+            _make_sole_owner(path, status)
+            size += status.st_size
+        elif not stat.S_ISDIR(status.st_mode) and not _is_inner_link(path, status, source):
+            inner = path.relative_to(source)
+            raise OutputError(FailureKind.INVALID_OUTPUT, f"{name!r} holds {_kind(status.st_mode)}: {inner}")
+    return Stored(size_bytes=size, folder=True)
+
+
+def copy_in(source: Path, target: Path) -> Stored:
+    """Copy a client's file or folder to `target`, sharing blocks where the file system can.
+
+    InvalidInputError when it cannot be read or holds something other than files and folders.
+    """
+    try:
+        status = source.stat()
+        if stat.S_ISDIR(status.st_mode):
+            shutil.copytree(source, target, copy_function=_copy_file, symlinks=False)
+            sync_tree(target)
+        elif stat.S_ISREG(status.st_mode):
+            _copy_file(source, target)
+            sync_tree(target)
+        else:
+            raise InvalidInputError(f"{source} is {_kind(status.st_mode)}, not a file or a folder")
+    except (OSError, shutil.Error) as error:
+        raise InvalidInputError(f"{source} cannot be copied: {_plain(error)}") from error
+    return check_output(target, target.name)
+
+
+def _plain(error: Exception) -> str:
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
+
+
+def _copy_file(source: str | Path, target: str | Path) -> str | Path:
+    # O_NONBLOCK: opening a FIFO must not wait for a writer that never comes.
+    with (
+        open(os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as reader,
+        open(target, "xb") as writer,
+    ):  # noqa: PTH123 - opened by descriptor
+        if not stat.S_ISREG(os.fstat(reader.fileno()).st_mode):
+            raise InvalidInputError(f"{source} is not a regular file")
+        try:
+            fcntl.ioctl(writer.fileno(), _FICLONE, reader.fileno())
+        except OSError:  # another file system, or one that cannot share blocks
+            shutil.copyfileobj(reader, writer, 1 << 20)
+    return target
+
+
+def _make_sole_owner(path: Path, status: os.stat_result) -> None:
+    """Part a hard-linked file from its other names, through which it could change later."""
+    if status.st_nlink > 1:
+        copy = path.with_name(f".{path.name[:200]}.own")
+        _copy_file(path, copy)
+        copy.replace(path)
+
+
+def _is_inner_link(path: Path, status: os.stat_result, root: Path) -> bool:
+    return stat.S_ISLNK(status.st_mode) and path.resolve().is_relative_to(root.resolve()) and path.exists()
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    for folder, folders, files in os.walk(root, onerror=_raise):
+        yield from (Path(folder, name) for name in (*folders, *files))
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def sync_tree(root: Path) -> None:
+    """Put a file, or a folder with all it holds, on disk."""
+    if root.is_dir():
+        for path in [root, *_walk(root)]:
+            if not path.is_symlink():
+                _sync(path)
+    else:
+        _sync(root)
+
+
+def _sync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _kind(mode: int) -> str:
+    kinds = {
+        stat.S_IFLNK: "a symbolic link",
+        stat.S_IFIFO: "a pipe",
+        stat.S_IFSOCK: "a socket",
+        stat.S_IFBLK: "a device",
+        stat.S_IFCHR: "a device",
+        stat.S_IFDIR: "a folder",
+        stat.S_IFREG: "a regular file",
+    }
+    return kinds.get(stat.S_IFMT(mode), "something unknown")

@@ -1,0 +1,41 @@
+"""What a machine has to give, written as `cpus=4,memory=8GiB,gpus=1,licences=2`."""
+
+import os
+
+from pydantic import TypeAdapter
+
+from jobd.manifest import Bytes
+from jobd.plan import Capacity
+
+_BYTES: TypeAdapter[int] = TypeAdapter(Bytes)
+
+
+def parse_capacity(text: str) -> Capacity:
+    """Read a capacity; what is not named is this machine's cpus, any memory, and none of the rest.
+
+    ValueError says what cannot be read.
+    """
+    amounts: dict[str, float] = {}
+    memory = 0
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, equals, amount = (piece.strip() for piece in part.partition("="))
+        if not (name and equals and amount):
+            raise ValueError(f"{part!r} is not NAME=AMOUNT")
+        if name == "memory":
+            memory = _BYTES.validate_python(amount)
+        else:
+            amounts[name] = _number(name, amount)
+    cpus = amounts.pop("cpus", float(len(os.sched_getaffinity(0))))
+    if cpus <= 0:
+        raise ValueError("cpus must be more than 0")
+    return Capacity(cpus=cpus, memory=memory, gpus=int(amounts.pop("gpus", 0)), counters=amounts)
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        raise ValueError(f"{name}={text}: {text!r} is not a number") from None
+    if not 0 <= number < float("inf"):
+        raise ValueError(f"{name}={text}: it must not be negative, and not without bound")
+    return number

@@ -1,0 +1,115 @@
+"""What a daemon is told: by flag, else by environment (`JOBD_…`), else by a TOML file, else by default."""
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from jobd.capacity import parse_capacity
+from jobd.errors import ConfigError
+from jobd.plan import Capacity
+
+
+class LogFormat(StrEnum):
+    """How the daemon's own log is written."""
+
+    AUTO = "auto"
+    """For people on a terminal, JSON otherwise."""
+    CONSOLE = "console"
+    JSON = "json"
+
+
+def default_state_directory() -> Path:
+    """Give the folder that a daemon uses when it is told of none."""
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "jobd"
+
+
+def default_config_file() -> Path:
+    """Give the TOML file that is read when no other is named."""
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "jobd/config.toml"
+
+
+class Config(BaseSettings):
+    """What a daemon is told. The names are those of the TOML file, and in capitals after `JOBD_` the environment's."""
+
+    model_config = SettingsConfigDict(env_prefix="JOBD_", extra="forbid", frozen=True)
+
+    state_dir: Path = Field(default_factory=default_state_directory)
+    """The folder for everything the daemon keeps."""
+    modules: Annotated[tuple[Path, ...], NoDecode] = (Path("modules"),)
+    """Folders in which modules are looked for; in the environment separated as in PATH."""
+    listen: Annotated[tuple[str, ...], NoDecode] = ()
+    """Addresses, `unix:PATH` or `HOST:PORT`; by default a unix socket and 127.0.0.1:50051."""
+    prefect_api_url: str = ""
+    """The API of a Prefect server to use; by default an embedded one is started."""
+    prefect_port: int = Field(default=4200, ge=0, le=65535)
+    """The port of the embedded Prefect server; 0, or a taken port, means any free one."""
+    capacity: Annotated[Capacity, NoDecode] = Field(default_factory=lambda: parse_capacity(""))
+    """What entries may use at once, as `cpus=4,memory=8GiB,gpus=1,licences=2`."""
+    log_format: LogFormat = LogFormat.AUTO
+    log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
+
+    @field_validator("state_dir", mode="after")
+    @classmethod
+    def _absolute(cls, path: Path) -> Path:
+        return path.expanduser().absolute()
+
+    @field_validator("modules", mode="before")
+    @classmethod
+    def _split_paths(cls, value: Any) -> Any:  # noqa: ANN401 - whatever a source holds
+        return value.split(os.pathsep) if isinstance(value, str) else value
+
+    @field_validator("modules", mode="after")
+    @classmethod
+    def _absolute_paths(cls, paths: tuple[Path, ...]) -> tuple[Path, ...]:
+        return tuple(path.expanduser().absolute() for path in paths)
+
+    @field_validator("listen", mode="before")
+    @classmethod
+    def _split_addresses(cls, value: Any) -> Any:  # noqa: ANN401 - whatever a source holds
+        return [part for part in value.split(",") if part] if isinstance(value, str) else value
+
+    @field_validator("capacity", mode="before")
+    @classmethod
+    def _read_capacity(cls, value: Any) -> Any:  # noqa: ANN401 - whatever a source holds
+        return parse_capacity(value) if isinstance(value, str) else value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read flags before the environment before the file."""
+        del dotenv_settings, file_secret_settings
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, _config_file())
+
+
+def _config_file() -> Path:
+    named = os.environ.get("JOBD_CONFIG")
+    if named and not Path(named).is_file():
+        raise ConfigError(f"JOBD_CONFIG names {named}, which is not a file")
+    return Path(named) if named else default_config_file()
+
+
+def load(flags: dict[str, Any]) -> Config:
+    """Read the configuration; ConfigError says what of it cannot be used."""
+    try:
+        return Config(**flags)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        raise ConfigError(f"the configuration cannot be used: {problems}", hint="see `jobd serve --help`") from error
+    except ValueError as error:  # TOML that is none
+        raise ConfigError(f"{_config_file()} is not valid TOML: {error}") from error

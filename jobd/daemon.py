@@ -1,0 +1,232 @@
+"""The daemon: the only place that puts the parts together."""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
+from time import time
+
+import structlog
+from structlog.typing import FilteringBoundLogger
+
+from jobd import __version__
+from jobd.access import AccessFile, load_token
+from jobd.bells import Bells
+from jobd.catalog import Catalog
+from jobd.config import Config
+from jobd.errors import ConfigError, StateDirectoryLockedError
+from jobd.ingest import Ingest
+from jobd.layout import StateDirectory
+from jobd.nursery_client import NurseryClient
+from jobd.prefect_server import PrefectServer, RemotePrefect
+from jobd.prefect_status import Prefect
+from jobd.rpc.artifact_service import ArtifactService
+from jobd.rpc.job_service import JobService
+from jobd.rpc.module_service import ModuleService
+from jobd.rpc.server import RpcServer
+from jobd.rpc.server_service import ServerService
+from jobd.rpc.watch import Watcher
+from jobd.runner_lines import RunnerLines
+from jobd.scheduler import Scheduler
+from jobd.store import Store
+from jobd.submission import Submissions
+from jobd.supervisor import Supervisor
+from jobd.uploads import Uploads
+
+_GRACE_SECONDS = 10.0
+"""How long calls may go on while the daemon shuts down."""
+_UPLOAD_DAYS = 1.0
+_DEFAULT_TCP = "127.0.0.1:50051"
+
+
+async def serve(config: Config) -> None:
+    """Serve until SIGTERM or SIGINT. Running jobs go on without the daemon, and the next one takes them back."""
+    log: FilteringBoundLogger = structlog.get_logger()
+    state = StateDirectory(config.state_dir)
+    state.make()
+    with _lock(state):
+        stop = _stop_on_signals()
+        async with _running(config, state, log):
+            await stop.wait()
+            log.info("stopping")
+    log.info("stopped")
+
+
+@contextlib.asynccontextmanager
+async def _running(config: Config, state: StateDirectory, log: FilteringBoundLogger) -> AsyncIterator[None]:
+    bells = Bells()
+    store = Store(state.database, changed=bells.ring_from_thread)
+    prefect = _prefect(config, state, log)
+    catalog = Catalog(config.modules)
+    uploads = Uploads(state.uploads)
+    ingest = Ingest(state, store, log)
+    supervisor: Supervisor
+    scheduler = Scheduler(config.capacity, lambda job_id, key: supervisor.granted(job_id, key))
+    supervisor = Supervisor(
+        state=state,
+        store=store,
+        ingest=ingest,
+        scheduler=scheduler,
+        prefect=prefect,
+        cpus=config.capacity.cpus,
+        log=log,
+    )
+    submissions = Submissions(state=state, store=store, catalog=catalog, uploads=uploads, capacity=config.capacity)
+    watcher = Watcher(store, bells, dashboard_url=prefect.ui_url)
+    supervisor.lines = RunnerLines(
+        state, scheduler, connected=supervisor.connected, hung_up=supervisor.hung_up, log=log
+    )
+    supervisor.nursery = NurseryClient(
+        state.root,
+        env=nursery_environment(prefect.api_url),
+        runner_ended=supervisor.runner_ended,
+        log=log,
+    )
+    server = RpcServer(
+        jobs=JobService(
+            store=store,
+            submissions=submissions,
+            supervisor=supervisor,
+            watcher=watcher,
+            state=state,
+            dashboard_url=prefect.ui_url,
+        ),
+        artifacts=ArtifactService(store=store, state=state, uploads=uploads),
+        modules=ModuleService(catalog),
+        server=ServerService(prefect=prefect, cpus=config.capacity.cpus, count=store.count),
+        token=load_token(state),
+        log=log,
+    )
+    addresses = _addresses(config, state)
+    access = AccessFile(state, addresses)
+    uploads.remove_older(time() - _UPLOAD_DAYS * 86400)
+    submissions.remove_strays()
+    bell = ingest.listen()
+    await supervisor.lines.open()
+    await supervisor.take_back()
+    await server.start(addresses)
+    access.write(log)
+    log.info("serving", version=__version__, addresses=addresses, state_dir=str(state.root), dashboard=prefect.ui_url)
+    tasks = [asyncio.create_task(work) for work in (prefect.run(), supervisor.nursery.run(), supervisor.watch())]
+    try:
+        yield
+    finally:
+        access.remove()
+        watcher.drain()
+        await server.stop(_GRACE_SECONDS)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await supervisor.lines.close()
+        asyncio.get_running_loop().remove_reader(bell)
+        bell.close()
+        await asyncio.to_thread(store.close)
+
+
+@contextlib.contextmanager
+def _lock(state: StateDirectory) -> Iterator[None]:
+    fd = os.open(state.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(fd, 100, 0).decode(errors="replace").strip() or "another process"
+        os.close(fd)
+        raise StateDirectoryLockedError(
+            f"{state.root} is served by another daemon: {holder}", hint="stop that one, or use another --state-dir"
+        ) from None
+    try:
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _stop_on_signals() -> asyncio.Event:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+def _prefect(config: Config, state: StateDirectory, log: FilteringBoundLogger) -> Prefect:
+    url = config.prefect_api_url or os.environ.get("PREFECT_API_URL", "")
+    if url:
+        return RemotePrefect(
+            api_url=url,
+            log=log,
+            auth=os.environ.get("PREFECT_API_AUTH_STRING", ""),
+            key=os.environ.get("PREFECT_API_KEY", ""),
+        )
+    return PrefectServer(directory=state.prefect, port=_free_port(config.prefect_port, log), log=log)
+
+
+def _free_port(wanted: int, log: FilteringBoundLogger) -> int:
+    for port in (wanted, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                log.warning("prefect_port_taken", port=port)
+                continue
+            return int(probe.getsockname()[1])
+    raise ConfigError("there is no free port on 127.0.0.1 for Prefect's server")
+
+
+def _addresses(config: Config, state: StateDirectory) -> Sequence[str]:
+    addresses = config.listen or (f"unix:{_default_socket(state)}", _DEFAULT_TCP)
+    for address in addresses:
+        if address.startswith("unix:"):
+            _prepare_socket(Path(address.removeprefix("unix:")))
+    return addresses
+
+
+def _default_socket(state: StateDirectory) -> Path:
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    return Path(runtime, "jobd", "jobd.sock") if runtime else state.root / "jobd.sock"
+
+
+def _prepare_socket(path: Path) -> None:
+    """Make the socket's folder, and refuse a path that is too long or that a living daemon serves."""
+    if len(os.fsencode(path)) > 107:
+        raise ConfigError(
+            f"the socket's path {path} is longer than the 107 bytes that a socket can have",
+            hint="choose a shorter one with --listen unix:PATH",
+        )
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except FileNotFoundError:
+            return
+        except ConnectionRefusedError:
+            path.unlink()
+            return
+    raise ConfigError(f"another daemon serves {path}", hint="stop it, or choose another address with --listen")
+
+
+def nursery_environment(api_url: str) -> dict[str, str]:
+    """Give the environment of the nursery, and so of every runner: the daemon's, with Prefect's settings of ours."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "GRPC_"))}
+    secrets = {name: os.environ[name] for name in ("PREFECT_API_KEY", "PREFECT_API_AUTH_STRING") if name in os.environ}
+    return (
+        kept
+        | secrets
+        | {
+            "PREFECT_API_URL": api_url,
+            # A flow without an API must fail instead of starting a second server by itself.
+            "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
+            "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "DO_NOT_TRACK": "1",
+            "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
+            "PREFECT_LOGGING_LEVEL": "INFO",
+            "PREFECT_LOGGING_COLORS": "false",
+            "PREFECT_EVENTS_WORKER_MAX_QUEUE_SIZE": "100000",
+        }
+    )

@@ -1,0 +1,148 @@
+"""The engine that is Prefect: a job is a flow run, every entry of a step a mapped task run.
+
+Prefect is the engine and the dashboard, never the memory: how a job ended is what its journal says, also when the flow
+raises although all work was done.
+"""
+
+import logging
+from collections.abc import Callable
+from itertools import islice
+from typing import Any
+
+from prefect import Task, flow, get_run_logger, tags
+from prefect.artifacts import create_link_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.context import FlowRunContext
+from prefect.futures import PrefectFuture, wait
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+from prefect.states import Cancelled, Completed, Failed, State
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from jobd.job_run import JobRun
+from jobd.plain import thread_count
+from jobd.plan import PlanEntry, PlanStep
+from jobd.states import EntryState, JobState
+
+log = logging.getLogger("jobd.runner")
+
+_SHOWN_LINES = 1000
+"""At most this many lines of an entry's log are sent to Prefect; all of them are in the entry's own log."""
+
+
+def run_as_flow(run: JobRun) -> None:
+    """Take a job to its end as a Prefect flow run; raises whatever Prefect raises."""
+    threads = max((thread_count(run, step) for step in run.plan.steps), default=1)
+
+    @flow(
+        name=run.plan.name,
+        version=run.plan.version,
+        flow_run_name=f"{run.plan.name}-{run.job_id[:8]}",
+        task_runner=ThreadPoolTaskRunner(max_workers=threads),  # type: ignore[arg-type]
+        persist_result=False,
+        validate_parameters=False,
+        log_prints=False,
+    )
+    def job_flow(job_id: str) -> State[Any]:  # noqa: ARG001 - shown in the dashboard
+        context = FlowRunContext.get()
+        run.begin(str(context.flow_run.id) if context and context.flow_run else "")
+        return _STATES[run.drive(_StepMapper(run).run_step)](run.verdict_message)
+
+    # The heartbeat's thread would hold up the end of every run for about a second, and nobody listens to its beats.
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}), tags("jobd", f"job:{run.job_id}"):
+        job_flow(run.job_id, return_state=True)
+
+
+_STATES: dict[JobState, Callable[[str], State[Any]]] = {
+    JobState.SUCCEEDED: lambda message: Completed(message=message),
+    JobState.FAILED: lambda message: Failed(message=message),
+    JobState.CANCELLED: lambda message: Cancelled(message=message),
+}
+
+_ENTRY_STATES: dict[EntryState, Callable[[str], State[Any]]] = {
+    EntryState.SUCCEEDED: lambda message: Completed(message=message),
+    EntryState.FAILED: lambda message: Failed(message=message),
+    EntryState.CANCELLED: lambda message: Cancelled(message=message),
+    EntryState.SKIPPED: lambda message: Cancelled(name="Skipped", message=message),
+}
+
+
+class _StepMapper:
+    """Maps steps one after another, each task given the futures whose artifacts it takes: they draw the graph."""
+
+    def __init__(self, run: JobRun) -> None:
+        self._run = run
+        self._makers: dict[str, PrefectFuture[Any]] = {}
+
+    def run_step(self, step: PlanStep) -> None:
+        names = [entry.name for entry in step.entries]
+        futures = self._task(step).map(names, [self._upstream(entry) for entry in step.entries])
+        for entry, future in zip(step.entries, futures, strict=True):
+            self._makers |= {name: future for binding in entry.outputs for name in binding.artifacts}
+        wait(list(futures))
+
+    def _upstream(self, entry: PlanEntry) -> list[PrefectFuture[Any]]:
+        names = (name for binding in entry.inputs for name in binding.artifacts)
+        return list({id(future): future for name in names if (future := self._makers.get(name))}.values())
+
+    def _task(self, step: PlanStep) -> Task[[str, list[Any]], State[Any]]:
+        entries = {entry.name: entry for entry in step.entries}
+
+        def run_entry(entry: str, upstream: list[Any]) -> State[Any]:  # noqa: ARG001 - Prefect reads the graph off it
+            return self._run_entry(entries[entry])
+
+        return Task(
+            fn=run_entry,
+            name=step.name,
+            task_run_name=f"{_literal(step.name)}/{{entry}}",
+            persist_result=False,
+            cache_policy=NO_CACHE,
+        )
+
+    def _run_entry(self, entry: PlanEntry) -> State[Any]:
+        if self._run.finished(entry):
+            return Completed(name="Cached", message="it had succeeded under an earlier runner")
+        logger = get_run_logger()
+        quota = iter(range(_SHOWN_LINES))
+
+        def show(line: str) -> None:
+            for _ in islice(quota, 1):
+                logger.info("%s", line)
+
+        state, message = self._run.run_entry(entry, show)
+        if state is EntryState.SUCCEEDED:
+            self._list_public(entry)
+        else:
+            logger.error("%s", message)
+        return _ENTRY_STATES[state](message)
+
+    def _list_public(self, entry: PlanEntry) -> None:
+        public = {artifact.name for artifact in self._run.plan.artifacts if artifact.public}
+        for binding in entry.outputs:
+            for name in public.intersection(binding.artifacts):
+                _list_artifact(self._run, entry, name)
+
+
+def _list_artifact(run: JobRun, entry: PlanEntry, name: str) -> None:
+    """Show a public output in the dashboard; that it cannot be shown harms nothing but the dashboard."""
+    try:
+        create_link_artifact(  # type: ignore[unused-coroutine]
+            link=run.artifacts.path(name).as_uri(),
+            link_text=name,
+            description=f"`{name}`, made by {entry.step}/{entry.name}. `jobctl download {run.job_id} {name}` fetches it.",
+        )
+    except Exception:
+        log.exception("artifact_not_listed name=%s", name)
+
+
+def _literal(text: str) -> str:
+    """Keep braces of a name from being read as a template."""
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+def drain(seconds: float) -> None:
+    """Send what Prefect's client has queued, for at most about so long, so that no task run stays Running in its record."""
+    from prefect.events.worker import EventsWorker  # noqa: PLC0415
+    from prefect.logging.handlers import APILogWorker  # noqa: PLC0415
+
+    APILogWorker.drain_all(timeout=seconds)  # type: ignore[arg-type]
+    EventsWorker.drain_all(timeout=seconds)  # type: ignore[arg-type]

@@ -1,0 +1,295 @@
+"""One runner's work on one job: it drives the steps, runs the entries and writes down what happens.
+
+It knows neither Prefect nor threads of its own: an engine (jobd.flow, jobd.plain) calls `drive` and, for every entry of
+a step, `run_entry`, from as many threads as it likes. `drive` may be called again by another engine if one breaks down:
+what has ended stays ended.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import time
+from typing import Protocol
+
+from jobd import events
+from jobd.artifacts import ArtifactStore
+from jobd.attempt import Attempt, Cancelled, Failed, Succeeded, run_attempt
+from jobd.backoff import delay_before
+from jobd.events import Failure, FailureKind, JobEvent, Occurrence
+from jobd.journal import Journal
+from jobd.layout import JobDirectory
+from jobd.link import Link
+from jobd.messages import Assignment
+from jobd.plan import Plan, PlanEntry, PlanStep
+from jobd.states import EntryState, JobState
+
+log = logging.getLogger("jobd.runner")
+
+Key = tuple[str, str]
+
+
+class Doorbell(Protocol):
+    """Tells the daemon that the journal has grown."""
+
+    def __call__(self) -> None:
+        """Ring, without waiting; nobody may be there."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Stop:
+    """Why nothing more is started."""
+
+    state: JobState
+    reason: str
+    failure: Failure | None = None
+
+
+class JobRun:
+    """The work on one job."""
+
+    def __init__(
+        self,
+        *,
+        plan: Plan,
+        assignment: Assignment,
+        directory: JobDirectory,
+        journal: Journal,
+        link: Link,
+        ring: Doorbell,
+    ) -> None:
+        """Take over where `assignment` says that earlier runners stopped."""
+        self.plan = plan
+        self.job_id = assignment.job_id
+        self.cpus = assignment.cpus
+        self.artifacts = ArtifactStore(directory.artifacts)
+        self._directory = directory
+        self._journal = journal
+        self._link = link
+        self._ring = ring
+        self._lock = threading.Lock()
+        self._stop: _Stop | None = None
+        self._open: set[str] = set()
+        self._verdict: JobState | None = None
+        self._ended: dict[Key, EntryState] = dict.fromkeys(assignment.finished, EntryState.SUCCEEDED)
+        self._attempts: dict[Key, int] = {(step, entry): count for step, entry, count in assignment.attempts}
+        self._present = set(assignment.present)
+        self._public = {artifact.name for artifact in plan.artifacts if artifact.public}
+        self._consumers = {artifact.name: set(artifact.consumers) - self._ended.keys() for artifact in plan.artifacts}
+
+    @property
+    def verdict(self) -> JobState | None:
+        """The terminal state that was written down; None before."""
+        return self._verdict
+
+    @property
+    def verdict_message(self) -> str:
+        """One sentence on how the job ended."""
+        return self._stop.reason if self._stop else "every entry succeeded"
+
+    def finished(self, entry: PlanEntry) -> bool:
+        """Tell whether an entry has ended, under this runner or an earlier one."""
+        return (entry.step, entry.name) in self._ended
+
+    def begin(self, flow_run_id: str) -> None:
+        """Write down that the job's flow run has begun."""
+        self._record(events.JobStarted(flow_run_id=flow_run_id))
+
+    def drive(self, run_step: Callable[[PlanStep], None]) -> JobState:
+        """Take the job through its steps to its end; `run_step` calls run_entry for every entry of a step."""
+        self._remove_unneeded()
+        for step in self.plan.steps:
+            if self._stopped() or not self._open_step(step):
+                break
+            run_step(step)
+            if all(self._ended.get((step.name, entry.name)) is EntryState.SUCCEEDED for entry in step.entries):
+                self._record(events.StepSucceeded(step=step.name))
+        return self._finish()
+
+    def run_entry(self, entry: PlanEntry, show: Callable[[str], None]) -> tuple[EntryState, str]:
+        """Bring one entry to its end; gives its terminal state and a sentence on it. `show` is given lines of its log."""
+        key = (entry.step, entry.name)
+        if key in self._ended:
+            return self._ended[key], "it had ended under an earlier runner"
+        last: Failed | None = None
+        failures = 0
+        while True:
+            outcome = self._next_attempt(entry, show)
+            if isinstance(outcome, Succeeded):
+                return self._succeed_entry(entry, outcome)
+            if not isinstance(outcome, Failed):
+                return self._stop_entry(entry, outcome, last)
+            last = outcome
+            failures += 1
+            if failures > entry.retries or self._stopped():
+                return self._fail_entry(entry, last)
+            self._pause(entry, last, failures)
+
+    # -- entries -----------------------------------------------------------------------------------------------
+
+    def _next_attempt(self, entry: PlanEntry, show: Callable[[str], None]) -> "Succeeded | Failed | Cancelled | None":
+        key = f"{entry.step}/{entry.name}"
+        if self._stopped() or not self._link.acquire(key, entry.resources):
+            return None
+        try:
+            if self._stopped():
+                return None
+            return run_attempt(self._attempt(entry), show)
+        finally:
+            self._link.release(key)
+
+    def _attempt(self, entry: PlanEntry) -> Attempt:
+        key = (entry.step, entry.name)
+        self._attempts[key] = number = self._attempts.get(key, 0) + 1
+        return Attempt(
+            job_id=self.job_id,
+            entry=entry,
+            number=number,
+            directory=self._directory,
+            artifacts=self.artifacts,
+            record=self._record,
+            wake_fd=self._link.wake_fd,
+        )
+
+    def _succeed_entry(self, entry: PlanEntry, outcome: Succeeded) -> tuple[EntryState, str]:
+        number = self._attempts[entry.step, entry.name]
+        published = [
+            events.ArtifactPublished(name=name, size_bytes=stored.size_bytes, folder=stored.folder)
+            for name, stored in outcome.outputs.items()
+        ]
+        succeeded = events.EntrySucceeded(step=entry.step, entry=entry.name, attempt=number)
+        self._record(*published, succeeded, durable=True)
+        self._mark_ended(entry, EntryState.SUCCEEDED, frozenset(outcome.outputs))
+        self._remove_unneeded()
+        return EntryState.SUCCEEDED, f"attempt {number} succeeded"
+
+    def _stop_entry(self, entry: PlanEntry, outcome: Cancelled | None, last: Failed | None) -> tuple[EntryState, str]:
+        """End an entry that was cut short, or got no (further) attempt because the job stops."""
+        self._note_cancel()
+        stop = self._stop or _Stop(JobState.CANCELLED, "the job stops")
+        if outcome is None and last is None:
+            return self._skip_entry(entry, stop.reason)
+        if outcome is None and last is not None and stop.state is JobState.FAILED:
+            return self._fail_entry(entry, last)
+        reason = outcome.reason if outcome else stop.reason
+        self._record(events.EntryCancelled(step=entry.step, entry=entry.name, reason=reason), durable=True)
+        self._mark_ended(entry, EntryState.CANCELLED)
+        return EntryState.CANCELLED, reason
+
+    def _skip_entry(self, entry: PlanEntry, reason: str) -> tuple[EntryState, str]:
+        self._record(events.EntrySkipped(step=entry.step, entry=entry.name, reason=reason))
+        self._mark_ended(entry, EntryState.SKIPPED)
+        return EntryState.SKIPPED, reason
+
+    def _fail_entry(self, entry: PlanEntry, outcome: Failed) -> tuple[EntryState, str]:
+        number = self._attempts[entry.step, entry.name]
+        failed = events.EntryFailed(step=entry.step, entry=entry.name, attempt=number, failure=outcome.failure)
+        self._record(failed, durable=True)
+        self._mark_ended(entry, EntryState.FAILED)
+        message = f"{entry.step}/{entry.name} failed: {outcome.failure.message}"
+        self._stop_with(_Stop(JobState.FAILED, message, outcome.failure))
+        return EntryState.FAILED, outcome.failure.message
+
+    def _pause(self, entry: PlanEntry, outcome: Failed, failed: int) -> None:
+        delay = delay_before(failed)
+        number = self._attempts[entry.step, entry.name]
+        self._record(
+            events.EntryRetrying(
+                step=entry.step, entry=entry.name, attempt=number, failure=outcome.failure, delay_seconds=delay
+            )
+        )
+        if not self._link.wait_cancelled(delay):
+            self._record(events.EntryWaiting(step=entry.step, entry=entry.name))
+
+    def _mark_ended(self, entry: PlanEntry, state: EntryState, made: frozenset[str] = frozenset()) -> None:
+        key = (entry.step, entry.name)
+        with self._lock:
+            self._ended[key] = state
+            self._present |= made
+            if state is EntryState.SUCCEEDED:
+                for binding in entry.inputs:
+                    for name in binding.artifacts:
+                        self._consumers[name].discard(key)
+
+    # -- artifacts ---------------------------------------------------------------------------------------------
+
+    def _remove_unneeded(self) -> None:
+        """Remove what is not public and has had all its consumers; what never had one stays until the job's end."""
+        with self._lock:
+            names = [
+                artifact.name
+                for artifact in self.plan.artifacts
+                if artifact.consumers and artifact.name in self._present - self._public
+                if not self._consumers[artifact.name]
+            ]
+            self._present.difference_update(names)
+        self._remove(names, "its last consumer has succeeded")
+
+    def _remove_rest(self) -> None:
+        with self._lock:
+            names = sorted(self._present - self._public)
+            self._present.difference_update(names)
+        self._remove(names, "the job has succeeded and it is not public")
+
+    def _remove(self, names: list[str], reason: str) -> None:
+        for name in names:
+            self.artifacts.remove(name)
+        if names:
+            self._record(*(events.ArtifactRemoved(name=name, reason=reason) for name in names))
+
+    # -- the job -----------------------------------------------------------------------------------------------
+
+    def _open_step(self, step: PlanStep) -> bool:
+        todo = [entry for entry in step.entries if not self.finished(entry)]
+        if step.name not in self._open and todo:
+            waiting = (events.EntryWaiting(step=step.name, entry=entry.name) for entry in todo)
+            self._record(events.StepStarted(step=step.name), *waiting)
+        self._open.add(step.name)
+        return not self._stopped()
+
+    def _stopped(self) -> bool:
+        self._note_cancel()
+        return self._stop is not None
+
+    def _note_cancel(self) -> None:
+        reason = self._link.cancel_reason
+        if reason is not None:
+            self._stop_with(_Stop(JobState.CANCELLED, reason))
+
+    def _stop_with(self, stop: _Stop) -> None:
+        with self._lock:
+            if self._stop is not None:
+                return  # the first reason decides
+            self._stop = stop
+        self._link.abandon()
+
+    def _finish(self) -> JobState:
+        if self._verdict is not None:
+            return self._verdict
+        rest = [entry for step in self.plan.steps for entry in step.entries if not self.finished(entry)]
+        if self._stop is None and rest:
+            raise RuntimeError(
+                f"the engine left {len(rest)} entries without an end, {rest[0].step}/{rest[0].name} first"
+            )
+        for entry in rest:
+            self._skip_entry(entry, self._stop.reason if self._stop else "")
+        if self._stop is None:
+            self._remove_rest()
+            verdict: JobEvent = events.JobSucceeded()
+        elif self._stop.state is JobState.CANCELLED:
+            verdict = events.JobCancelled(reason=self._stop.reason)
+        else:
+            verdict = events.JobFailed(failure=self._stop.failure or _unknown(self._stop.reason))
+        self._record(verdict, durable=True)
+        self._verdict = self._stop.state if self._stop else JobState.SUCCEEDED
+        return self._verdict
+
+    def _record(self, *happened: JobEvent, durable: bool = False) -> None:
+        now = time()
+        with self._lock:
+            self._journal.append([Occurrence(time=now, event=event) for event in happened], durable=durable)
+        self._ring()
+
+
+def _unknown(reason: str) -> Failure:
+    return Failure(kind=FailureKind.SYSTEM, message=reason)

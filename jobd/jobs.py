@@ -1,0 +1,321 @@
+"""A job as its events have made it: one pure function says what an event does, live and on replay alike."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from jobd import events
+from jobd.errors import IllegalTransitionError
+from jobd.events import Failure, Record
+from jobd.plan import Plan
+from jobd.states import (
+    TERMINAL_ENTRY_STATES,
+    TERMINAL_JOB_STATES,
+    ArtifactState,
+    EntryState,
+    JobState,
+    check_entry_move,
+    check_job_move,
+)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One module run of a step."""
+
+    step: str
+    name: str
+    module: str
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    state: EntryState = EntryState.PENDING
+    attempt: int = 0
+    """The latest attempt, from 1; 0 before the first."""
+    progress: float | None = None
+    """0 to 100, as the module last reported."""
+    status: str = ""
+    reason: str = ""
+    started: float | None = None
+    """When its first attempt began, in seconds since the epoch."""
+    ended: float | None = None
+    """When it reached a terminal state, in seconds since the epoch."""
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """A file or folder that the job takes or makes."""
+
+    name: str
+    type: str
+    public: bool
+    step: str = ""
+    entry: str = ""
+    state: ArtifactState = ArtifactState.PENDING
+    size_bytes: int = 0
+    folder: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A job after its first `sequence` events."""
+
+    id: str
+    name: str
+    version: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    priority: int = 0
+    submitted: float = 0.0
+    state: JobState = JobState.QUEUED
+    reason: str = ""
+    started: float | None = None
+    ended: float | None = None
+    failure: Failure | None = None
+    flow_run_id: str = ""
+    sequence: int = 0
+    recoveries: int = 0
+    """How often a new runner took it on."""
+    entry_count: int = 0
+    ended_entry_count: int = 0
+    entries: tuple[Entry, ...] = ()
+    artifacts: tuple[Artifact, ...] = ()
+    places: Mapping[tuple[str, str], int] = field(default_factory=dict, repr=False, compare=False)
+    """Where in `entries` an entry stands, by step and name."""
+    artifact_places: Mapping[str, int] = field(default_factory=dict, repr=False, compare=False)
+    """Where in `artifacts` an artifact stands, by name."""
+
+    @property
+    def terminal(self) -> bool:
+        """Tell whether the job has ended."""
+        return self.state in TERMINAL_JOB_STATES
+
+    def entry(self, step: str, name: str) -> Entry:
+        """Find an entry; KeyError when there is none."""
+        return self.entries[self.places[step, name]]
+
+    def artifact(self, name: str) -> Artifact:
+        """Find an artifact; KeyError when there is none."""
+        return self.artifacts[self.artifact_places[name]]
+
+
+def new_job(job_id: str, plan: Plan, *, submitted: float) -> Job:
+    """Make the job that a plan describes, before its first event."""
+    entries = tuple(
+        Entry(
+            step=step.name,
+            name=entry.name,
+            module=entry.module,
+            inputs=tuple(name for binding in entry.inputs for name in binding.artifacts),
+            outputs=tuple(name for binding in entry.outputs for name in binding.artifacts),
+        )
+        for step in plan.steps
+        for entry in step.entries
+    )
+    artifacts = tuple(
+        Artifact(name=item.name, type=item.type, public=item.public, step=item.step, entry=item.entry)
+        for item in plan.artifacts
+    )
+    job = Job(
+        id=job_id,
+        name=plan.name,
+        version=plan.version,
+        labels=dict(plan.labels),
+        priority=plan.priority,
+        submitted=submitted,
+        entry_count=len(entries),
+    )
+    return with_parts(job, entries, artifacts)
+
+
+def with_parts(job: Job, entries: tuple[Entry, ...], artifacts: tuple[Artifact, ...]) -> Job:
+    """Give a job its entries and artifacts, and the tables to find them by."""
+    return replace(
+        job,
+        entries=entries,
+        artifacts=artifacts,
+        places=MappingProxyType({(entry.step, entry.name): place for place, entry in enumerate(entries)}),
+        artifact_places=MappingProxyType({artifact.name: place for place, artifact in enumerate(artifacts)}),
+    )
+
+
+def replay(job: Job, records: Iterable[Record]) -> Job:
+    """Apply records in order."""
+    for record in records:
+        job = apply(job, record)
+    return job
+
+
+def apply(job: Job, record: Record) -> Job:
+    """Give the job as it is after one more event.
+
+    IllegalTransitionError when the event does not fit: a gap in the sequence, an unknown entry or artifact,
+    a move that the table of states does not hold, anything after the terminal event.
+    """
+    if record.sequence != job.sequence + 1:
+        raise IllegalTransitionError(f"event {record.sequence} does not follow event {job.sequence}")
+    if job.terminal and not isinstance(record.event, events.ArtifactRemoved):
+        raise IllegalTransitionError(f"{record.event.kind} after the job was {job.state}")
+    try:
+        changed = _APPLY[type(record.event)](job, record.event, record.time)
+    except KeyError as error:
+        raise IllegalTransitionError(f"{record.event.kind} names {error}, which the job does not have") from error
+    return replace(changed, sequence=record.sequence)
+
+
+def _job_submitted(job: Job, _event: events.JobSubmitted, time: float) -> Job:
+    return replace(job, submitted=time)
+
+
+def _job_waiting(job: Job, event: events.JobWaiting, _time: float) -> Job:
+    return replace(job, reason=event.reason)
+
+
+def _job_started(job: Job, event: events.JobStarted, time: float) -> Job:
+    if job.state is JobState.QUEUED:
+        check_job_move(job.state, JobState.RUNNING)
+        job = replace(job, state=JobState.RUNNING, reason="")
+    return replace(job, started=job.started or time, flow_run_id=event.flow_run_id or job.flow_run_id)
+
+
+def _job_recovering(job: Job, _event: events.JobRecovering, _time: float) -> Job:
+    entries = tuple(
+        entry
+        if entry.state in TERMINAL_ENTRY_STATES or entry.state is EntryState.PENDING
+        else replace(entry, state=EntryState.PENDING, progress=None, status="")
+        for entry in job.entries
+    )
+    return replace(job, entries=entries, recoveries=job.recoveries + 1)
+
+
+def _job_cancelling(job: Job, event: events.JobCancelling, _time: float) -> Job:
+    check_job_move(job.state, JobState.CANCELLING)
+    return replace(job, state=JobState.CANCELLING, reason=event.reason)
+
+
+def _end_job(job: Job, state: JobState, time: float) -> Job:
+    check_job_move(job.state, state)
+    return replace(job, state=state, ended=time)
+
+
+def _job_succeeded(job: Job, _event: events.JobSucceeded, time: float) -> Job:
+    return replace(_end_job(job, JobState.SUCCEEDED, time), reason="")
+
+
+def _job_failed(job: Job, event: events.JobFailed, time: float) -> Job:
+    return replace(_end_job(job, JobState.FAILED, time), reason="", failure=event.failure)
+
+
+def _job_cancelled(job: Job, event: events.JobCancelled, time: float) -> Job:
+    return replace(_end_job(job, JobState.CANCELLED, time), reason=event.reason)
+
+
+def _step_changed(job: Job, event: events.StepStarted | events.StepSucceeded, _time: float) -> Job:
+    if not any(step == event.step for step, _name in job.places):
+        raise KeyError(event.step)
+    return job
+
+
+def _change_entry(job: Job, step: str, name: str, state: EntryState, **changes: object) -> Job:
+    place = job.places[step, name]
+    old = job.entries[place]
+    check_entry_move(old.state, state)
+    new = replace(old, state=state, **changes)  # type: ignore[arg-type]
+    ended = job.ended_entry_count + (state in TERMINAL_ENTRY_STATES)
+    return replace(job, entries=_put(job.entries, place, new), ended_entry_count=ended)
+
+
+def _put(items: tuple[T, ...], place: int, item: T) -> tuple[T, ...]:
+    return (*items[:place], item, *items[place + 1 :])
+
+
+def _entry_waiting(job: Job, event: events.EntryWaiting, _time: float) -> Job:
+    return _change_entry(job, event.step, event.entry, EntryState.WAITING)
+
+
+def _entry_started(job: Job, event: events.EntryStarted, time: float) -> Job:
+    started = job.entry(event.step, event.entry).started or time
+    return _change_entry(
+        job,
+        event.step,
+        event.entry,
+        EntryState.RUNNING,
+        attempt=event.attempt,
+        started=started,
+        progress=None,
+        status="",
+    )
+
+
+def _entry_progress(job: Job, event: events.EntryProgress, _time: float) -> Job:
+    place = job.places[event.step, event.entry]
+    old = job.entries[place]
+    if old.state is not EntryState.RUNNING:
+        raise IllegalTransitionError(f"progress of an entry that is {old.state}")
+    progress = old.progress if event.percent is None else event.percent
+    status = old.status if event.status is None else event.status
+    return replace(job, entries=_put(job.entries, place, replace(old, progress=progress, status=status)))
+
+
+def _entry_retrying(job: Job, event: events.EntryRetrying, _time: float) -> Job:
+    return _change_entry(job, event.step, event.entry, EntryState.RETRYING, reason=event.failure.message)
+
+
+def _entry_succeeded(job: Job, event: events.EntrySucceeded, time: float) -> Job:
+    return _change_entry(job, event.step, event.entry, EntryState.SUCCEEDED, ended=time, reason="")
+
+
+def _entry_failed(job: Job, event: events.EntryFailed, time: float) -> Job:
+    return _change_entry(job, event.step, event.entry, EntryState.FAILED, ended=time, reason="", failure=event.failure)
+
+
+def _entry_cancelled(job: Job, event: events.EntryCancelled, time: float) -> Job:
+    return _change_entry(job, event.step, event.entry, EntryState.CANCELLED, ended=time, reason=event.reason)
+
+
+def _entry_skipped(job: Job, event: events.EntrySkipped, time: float) -> Job:
+    return _change_entry(job, event.step, event.entry, EntryState.SKIPPED, ended=time, reason=event.reason)
+
+
+def _change_artifact(job: Job, name: str, **changes: object) -> Job:
+    place = job.artifact_places[name]
+    new = replace(job.artifacts[place], **changes)  # type: ignore[arg-type]
+    return replace(job, artifacts=_put(job.artifacts, place, new))
+
+
+def _artifact_published(job: Job, event: events.ArtifactPublished, _time: float) -> Job:
+    return _change_artifact(
+        job, event.name, state=ArtifactState.PRESENT, size_bytes=event.size_bytes, folder=event.folder, reason=""
+    )
+
+
+def _artifact_removed(job: Job, event: events.ArtifactRemoved, _time: float) -> Job:
+    return _change_artifact(job, event.name, state=ArtifactState.REMOVED, reason=event.reason)
+
+
+# One row an event; mypy cannot tie a row's key to its function's argument, hence Any.
+_APPLY: Mapping[type, Callable[[Job, Any, float], Job]] = {
+    events.JobSubmitted: _job_submitted,
+    events.JobWaiting: _job_waiting,
+    events.JobStarted: _job_started,
+    events.JobRecovering: _job_recovering,
+    events.JobCancelling: _job_cancelling,
+    events.JobSucceeded: _job_succeeded,
+    events.JobFailed: _job_failed,
+    events.JobCancelled: _job_cancelled,
+    events.StepStarted: _step_changed,
+    events.StepSucceeded: _step_changed,
+    events.EntryWaiting: _entry_waiting,
+    events.EntryStarted: _entry_started,
+    events.EntryProgress: _entry_progress,
+    events.EntryRetrying: _entry_retrying,
+    events.EntrySucceeded: _entry_succeeded,
+    events.EntryFailed: _entry_failed,
+    events.EntryCancelled: _entry_cancelled,
+    events.EntrySkipped: _entry_skipped,
+    events.ArtifactPublished: _artifact_published,
+    events.ArtifactRemoved: _artifact_removed,
+}

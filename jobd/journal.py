@@ -1,0 +1,112 @@
+"""The append-only file in which one runner writes down what happens to its job.
+
+A line is `<crc32 of the rest, 8 hex digits> <JSON of an Occurrence>\\n`. A line that is torn or does not match its
+checksum is no line: reading stops before it, and the next writer cuts it off.
+"""
+
+import os
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from pydantic import ValidationError
+
+from jobd.events import Occurrence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """The whole lines that stand in a journal after an offset."""
+
+    occurrences: tuple[Occurrence, ...]
+    offset: int
+    """Where the last whole line ends, in bytes."""
+
+
+def encode(occurrence: Occurrence) -> bytes:
+    """Give the line of an occurrence."""
+    text = occurrence.model_dump_json(exclude_defaults=False).encode()
+    return b"%08x %s\n" % (zlib.crc32(text), text)
+
+
+def decode(line: bytes) -> Occurrence | None:
+    """Read a line without its newline; None when it is not what was written."""
+    checksum, _, text = line.partition(b" ")
+    try:
+        if int(checksum, 16) != zlib.crc32(text):
+            return None
+        return Occurrence.model_validate_json(text)
+    except (ValueError, ValidationError):
+        return None
+
+
+def read(path: Path, offset: int = 0, limit: int = 4 << 20) -> Chunk:
+    """Read at most about `limit` bytes of whole lines after `offset`; nothing when the file does not exist."""
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            data = file.read(limit)
+            if b"\n" not in data:
+                data += file.readline()
+    except FileNotFoundError:
+        return Chunk(occurrences=(), offset=offset)
+    occurrences = []
+    for line in data.splitlines(keepends=True):
+        occurrence = decode(line[:-1]) if line.endswith(b"\n") else None
+        if occurrence is None:
+            break
+        occurrences.append(occurrence)
+        offset += len(line)
+    return Chunk(occurrences=tuple(occurrences), offset=offset)
+
+
+def read_all(path: Path) -> Chunk:
+    """Read every whole line."""
+    occurrences: list[Occurrence] = []
+    chunk = read(path)
+    while chunk.occurrences:
+        occurrences.extend(chunk.occurrences)
+        chunk = read(path, chunk.offset)
+    return Chunk(occurrences=tuple(occurrences), offset=chunk.offset)
+
+
+class Journal:
+    """The writer's end of a journal. Only the holder of the runner's lock may open one."""
+
+    def __init__(self, path: Path, *, end: int) -> None:
+        """Open for appending after byte `end`, cutting off whatever torn line follows."""
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        os.ftruncate(self._fd, end)
+        os.lseek(self._fd, end, os.SEEK_SET)
+
+    def append(self, occurrences: Sequence[Occurrence], *, durable: bool) -> None:
+        """Write the lines in one piece; when it returns and `durable` is set, they are on disk.
+
+        OSError when the disk refuses: the job then cannot go on, because what is not written did not happen.
+        """
+        _write_all(self._fd, b"".join(map(encode, occurrences)))
+        if durable:
+            os.fdatasync(self._fd)
+
+    def close(self) -> None:
+        """Put everything on disk and close."""
+        os.fsync(self._fd)
+        os.close(self._fd)
+
+    def __enter__(self) -> "Journal":
+        """Give itself."""
+        return self
+
+    def __exit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        """Close."""
+        self.close()
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]

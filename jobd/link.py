@@ -1,0 +1,134 @@
+"""A runner's line to the daemon: it asks for capacity and hears of cancels, across restarts of the daemon."""
+
+import contextlib
+import os
+import socket
+import threading
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from jobd import sockets
+from jobd.messages import TO_RUNNER, Acquire, Cancel, Granted, Hello, Lease, Release
+from jobd.plan import Resources
+
+_RECONNECT_SECONDS = 0.25
+
+
+class Link:
+    """The runner's end. While no daemon serves, what is held stays held and what is wanted is wanted again later."""
+
+    def __init__(self, path: Path, job_id: str) -> None:
+        """Start the thread that keeps the line."""
+        self._path = path
+        self._job_id = job_id
+        self._changed = threading.Condition()
+        self._socket: socket.socket | None = None
+        self._wanted: dict[str, Resources] = {}
+        self._held: dict[str, Resources] = {}
+        self._cancel_reason: str | None = None
+        self._abandoned = False
+        self._closed = threading.Event()
+        self.wake_fd, self._wake_end = os.pipe2(os.O_CLOEXEC)
+        """Readable from the moment that the job is to be cancelled."""
+        threading.Thread(target=self._keep, name="link", daemon=True).start()
+
+    @property
+    def cancel_reason(self) -> str | None:
+        """Why the job is to be cancelled; None while it is not."""
+        return self._cancel_reason
+
+    def acquire(self, key: str, resources: Resources) -> bool:
+        """Wait for capacity; False when the job came to want none any more."""
+        with self._changed:
+            self._wanted[key] = resources
+            self._send(Acquire(lease=Lease(key=key, resources=resources)))
+            self._changed.wait_for(lambda: key in self._held or self._unwanted)
+            if key in self._held:
+                return True
+            del self._wanted[key]
+            self._send(Release(key=key))
+            return False
+
+    def release(self, key: str) -> None:
+        """Give capacity back."""
+        with self._changed:
+            del self._held[key]
+            self._send(Release(key=key))
+
+    def abandon(self) -> None:
+        """Stop waiting for capacity, now and from now on."""
+        with self._changed:
+            self._abandoned = True
+            self._changed.notify_all()
+
+    def wait_cancelled(self, seconds: float) -> bool:
+        """Wait until the job is to be stopped or the time is up; tell whether it is to be stopped."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._unwanted, seconds)
+
+    def close(self) -> None:
+        """Hang up for good."""
+        with self._changed:
+            self._closed.set()
+            self._hang_up()
+
+    @property
+    def _unwanted(self) -> bool:
+        return self._abandoned or self._cancel_reason is not None
+
+    def _send(self, message: Hello | Acquire | Release) -> None:
+        # What a dead daemon does not hear is said again in the hello to the next one.
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.sendall(message.line())
+
+    def _keep(self) -> None:
+        while not self._closed.is_set():
+            try:
+                connection = sockets.connect(self._path, socket.SOCK_STREAM)
+            except OSError:
+                self._closed.wait(_RECONNECT_SECONDS)
+                continue
+            with connection:
+                self._greet(connection)
+                self._listen(connection)
+
+    def _greet(self, connection: socket.socket) -> None:
+        with self._changed:
+            self._socket = connection
+            held = tuple(Lease(key=key, resources=resources) for key, resources in self._held.items())
+            self._send(Hello(job_id=self._job_id, pid=os.getpid(), held=held))
+            for key, resources in self._wanted.items():
+                self._send(Acquire(lease=Lease(key=key, resources=resources)))
+
+    def _listen(self, connection: socket.socket) -> None:
+        try:
+            with connection.makefile("rb") as lines:
+                for line in lines:
+                    self._hear(TO_RUNNER.validate_json(line))
+        except (OSError, ValidationError):
+            # A daemon that died in the middle of a line; the next one is told everything anew.
+            self._closed.wait(_RECONNECT_SECONDS)
+        with self._changed:
+            self._socket = None
+
+    def _hear(self, message: Granted | Cancel) -> None:
+        with self._changed:
+            if isinstance(message, Cancel):
+                self._cancel(message.reason)
+            elif message.key in self._wanted:
+                self._held[message.key] = self._wanted.pop(message.key)
+            elif message.key not in self._held:
+                self._send(Release(key=message.key))
+            self._changed.notify_all()
+
+    def _cancel(self, reason: str) -> None:
+        if self._cancel_reason is None:
+            self._cancel_reason = reason
+            os.close(self._wake_end)
+
+    def _hang_up(self) -> None:
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)

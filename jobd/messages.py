@@ -1,0 +1,117 @@
+"""What the daemon, the nursery and the runners say to each other: one JSON object a line, over unix sockets."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from jobd.plan import Resources
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def line(self) -> bytes:
+        """Give the message as a line."""
+        return self.model_dump_json().encode() + b"\n"
+
+
+class Assignment(_Message):
+    """All that a runner needs to know beside the plan; written to disk before it is forked."""
+
+    job_id: str
+    cpus: float
+    """How many cpus entries may use at once, over all jobs."""
+    finished: tuple[tuple[str, str], ...] = ()
+    """Entries, by step and name, that have succeeded under an earlier runner."""
+    attempts: tuple[tuple[str, str, int], ...] = ()
+    """How many attempts of an entry, by step and name, there were under earlier runners."""
+    present: tuple[str, ...] = ()
+    """Artifacts that are on disk."""
+
+
+class Lease(_Message):
+    """A share of the capacity that one entry holds or wants."""
+
+    key: str
+    """Names the entry within its job."""
+    resources: Resources
+
+
+class Hello(_Message):
+    """First words of a runner, also after a reconnect."""
+
+    kind: Literal["hello"] = "hello"
+    job_id: str
+    pid: int
+    held: tuple[Lease, ...] = ()
+    """What it holds by grants of this or an earlier daemon."""
+
+
+class Acquire(_Message):
+    """A runner wants capacity; answered by Granted, some time."""
+
+    kind: Literal["acquire"] = "acquire"
+    lease: Lease
+
+
+class Release(_Message):
+    """A runner gives capacity back, or no longer wants it."""
+
+    kind: Literal["release"] = "release"
+    key: str
+
+
+class Granted(_Message):
+    """A runner may use what it wanted."""
+
+    kind: Literal["granted"] = "granted"
+    key: str
+
+
+class Cancel(_Message):
+    """A runner shall end its job."""
+
+    kind: Literal["cancel"] = "cancel"
+    reason: str
+
+
+class Fork(_Message):
+    """The nursery shall fork a runner."""
+
+    kind: Literal["fork"] = "fork"
+    job_id: str
+    plain: bool = False
+    """Whether the job shall run without Prefect."""
+
+
+class Forked(_Message):
+    """The nursery forked a runner."""
+
+    kind: Literal["forked"] = "forked"
+    job_id: str
+    pid: int
+
+
+class Ended(_Message):
+    """A runner that the nursery forked has ended."""
+
+    kind: Literal["ended"] = "ended"
+    job_id: str
+    pid: int
+    status: int
+    """Its exit code, or minus the number of the signal that ended it."""
+
+
+class Ready(_Message):
+    """The nursery has imported everything and can fork."""
+
+    kind: Literal["ready"] = "ready"
+
+
+FROM_RUNNER: TypeAdapter[Hello | Acquire | Release] = TypeAdapter(
+    Annotated[Hello | Acquire | Release, Field(discriminator="kind")]
+)
+TO_RUNNER: TypeAdapter[Granted | Cancel] = TypeAdapter(Annotated[Granted | Cancel, Field(discriminator="kind")])
+FROM_NURSERY: TypeAdapter[Ready | Forked | Ended] = TypeAdapter(
+    Annotated[Ready | Forked | Ended, Field(discriminator="kind")]
+)

@@ -1,0 +1,104 @@
+"""Reading along in a module's log: what it reports of itself, its new lines, its last lines.
+
+A line that begins with `openjd_progress:`, `openjd_status:` or `openjd_fail:` is a report, as in Open Job Description.
+"""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+_REPORT = re.compile(rb"^openjd_(progress|status|fail):[ \t]*(.*?)[ \t\r]*$", re.MULTILINE)
+_CHUNK = 1 << 20
+_TAIL_BYTES = 16 << 10
+_TAIL_LINES = 20
+_LINE_LENGTH = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reports:
+    """The latest of each kind of report since the last look; None where there was none."""
+
+    progress: float | None = None
+    """0 to 100."""
+    status: str | None = None
+    failure: str | None = None
+    lines: tuple[str, ...] = ()
+    """The first few new plain lines, for whoever shows a selection."""
+    skipped: int = 0
+    """How many more new plain lines there were, at least."""
+
+
+class ModuleLog:
+    """A log being read while its module writes it."""
+
+    def __init__(self, path: Path, *, lines_per_look: int = 20) -> None:
+        """Begin before the first byte; the file must exist."""
+        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._rest = b""
+        self._lines_per_look = lines_per_look
+
+    def look(self, *, last: bool = False) -> Reports:
+        """Read everything new; with `last`, a line without its newline counts as well."""
+        reports = Reports()
+        while data := os.read(self._fd, _CHUNK):
+            reports = self._take(reports, self._rest + data)
+        if last and self._rest:
+            reports = self._take(reports, self._rest + b"\n")
+        return reports
+
+    def close(self) -> None:
+        """Let go of the file."""
+        os.close(self._fd)
+
+    def _take(self, reports: Reports, data: bytes) -> Reports:
+        whole, newline, self._rest = data.rpartition(b"\n")
+        if not newline:
+            # A line longer than any report is read on, not kept.
+            self._rest = data if len(data) < _CHUNK else b"\0"
+            return reports
+        return _add(reports, whole, self._lines_per_look)
+
+
+def _add(reports: Reports, whole: bytes, limit: int) -> Reports:
+    found: dict[str, str] = {}
+    # Searching for the rare word first lets a flood of other output pass at memory speed.
+    if b"openjd_" in whole:
+        found = {match[1].decode(): _text(match[2]) for match in _REPORT.finditer(whole)}
+    room = limit - len(reports.lines)
+    head = whole.split(b"\n", room + 16)[: room + 16] if room > 0 else []
+    plain = [_text(line) for line in head if not line.startswith(b"openjd_")]
+    count = whole.count(b"\n") + 1
+    percent = _percent(found.get("progress"))
+    return Reports(
+        progress=reports.progress if percent is None else percent,
+        status=found.get("status", reports.status),
+        failure=found.get("fail", reports.failure),
+        lines=reports.lines + tuple(plain[: max(room, 0)]),
+        skipped=reports.skipped + max(0, count - len(head)),
+    )
+
+
+def _percent(text: str | None) -> float | None:
+    try:
+        value = float(text) if text is not None else -1.0
+    except ValueError:
+        return None
+    return value if 0 <= value <= 100 else None
+
+
+def _text(line: bytes) -> str:
+    return line[:_LINE_LENGTH].decode(errors="replace")
+
+
+def tail(path: Path) -> tuple[str, ...]:
+    """Give the last lines of a log, oldest first, without the module's reports; none when there is no log."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _TAIL_BYTES))
+            data = file.read()
+    except FileNotFoundError:
+        return ()
+    lines = data.splitlines()[1 if size > _TAIL_BYTES else 0 :]
+    return tuple(_text(line) for line in lines if line.strip() and not line.startswith(b"openjd_"))[-_TAIL_LINES:]

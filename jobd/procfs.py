@@ -1,0 +1,148 @@
+"""What /proc tells of processes: who lives, whose they are, and how to be sure that a number still means the same one."""
+
+import contextlib
+import ctypes
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from select import POLLIN, poll
+from time import monotonic
+
+PROC = Path("/proc")
+_PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process that is not a zombie, as it was when it was looked at."""
+
+    pid: int
+    parent: int
+    session: int
+    start_ticks: int
+    """Clock ticks from boot to its start; with the pid, its identity until the next boot."""
+
+
+@cache
+def boot_id() -> str:
+    """Name this boot of the machine; a process of another boot is dead."""
+    return (PROC / "sys/kernel/random/boot_id").read_text().strip()
+
+
+def process(pid: int) -> Process | None:
+    """Look at one process; None when it is gone or a zombie."""
+    try:
+        # The name stands in parentheses and may hold anything, spaces and parentheses included.
+        fields = (PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    if fields[0] in (b"Z", b"X"):
+        return None
+    return Process(pid, int(fields[1]), int(fields[3]), int(fields[19]))
+
+
+def processes() -> Iterator[Process]:
+    """Look at every process."""
+    for name in os.listdir(PROC):  # noqa: PTH208 - a Path for each of thousands of names is waste
+        if name.isdigit() and (found := process(int(name))) is not None:
+            yield found
+
+
+def has_mark(pid: int, mark: bytes) -> bool:
+    """Tell whether a process was started with the environment variable `mark`, given as NAME=value."""
+    try:
+        return b"\0" + mark + b"\0" in b"\0" + (PROC / str(pid) / "environ").read_bytes()
+    except OSError:
+        return False
+
+
+def find(*, session: int | None, mark: bytes) -> list[Process]:
+    """Find every process of a session, or that carries a mark in its environment; never this one."""
+    own = os.getpid()
+    return [
+        found for found in processes() if found.pid != own and (found.session == session or has_mark(found.pid, mark))
+    ]
+
+
+def orphans() -> list[int]:
+    """Give the children of the main thread, to which a subreaper's adopted processes belong, zombies included."""
+    text = (PROC / f"self/task/{os.getpid()}/children").read_text()
+    return [int(pid) for pid in text.split()]
+
+
+def become_subreaper() -> None:
+    """Have orphaned descendants handed to this process instead of init, so that none gets away."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def die_with_parent() -> None:
+    """Be killed when the thread that started this process ends."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _prctl(option: int, value: int) -> None:
+    if ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0) != 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
+
+
+def send(target: Process, number: signal.Signals) -> None:
+    """Signal a process unless it is gone or its number means another one by now."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        fd = os.pidfd_open(target.pid)
+        try:
+            now = process(target.pid)
+            if now is not None and now.start_ticks == target.start_ticks:
+                signal.pidfd_send_signal(fd, number)
+        finally:
+            os.close(fd)
+
+
+def wait_gone(targets: Iterable[Process], seconds: float) -> bool:
+    """Wait until all have ended (a zombie has); False when the time is up first."""
+    deadline = monotonic() + seconds
+    return all(_wait_one(target, deadline) for target in targets)
+
+
+def _wait_one(target: Process, deadline: float) -> bool:
+
+    try:
+        fd = os.pidfd_open(target.pid)
+    except ProcessLookupError:
+        return True
+    try:
+        now = process(target.pid)
+        if now is None or now.start_ticks != target.start_ticks:
+            return True
+        poller = poll()
+        poller.register(fd, POLLIN)
+        return bool(poller.poll(max(0.0, deadline - monotonic()) * 1000))
+    finally:
+        os.close(fd)
+
+
+def end_all(search: Callable[[], list[Process]], *, grace: float, patience: float = 10.0) -> list[Process]:
+    """End every process that `search` finds: SIGTERM, the grace in seconds, SIGKILL until none is found.
+
+    Gives those that had to be killed. TimeoutError when something outlives SIGKILL for `patience` seconds,
+    as a process in uninterruptible sleep does.
+    """
+    found = search()
+    if grace > 0:
+        for target in found:
+            send(target, signal.SIGTERM)
+            send(target, signal.SIGCONT)
+        wait_gone(found, grace)
+    killed: dict[int, Process] = {}
+    deadline = monotonic() + patience
+    while rest := search():
+        for target in rest:
+            killed[target.pid] = target
+            send(target, signal.SIGKILL)
+        if not wait_gone(rest, deadline - monotonic()) and monotonic() > deadline:
+            raise TimeoutError(f"process {rest[0].pid} outlives SIGKILL")
+    return list(killed.values())

@@ -1,0 +1,158 @@
+"""Jobs as rows of the store, and back."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import RowMapping
+
+from jobd.events import JOB_EVENT, Failure, Record
+from jobd.jobs import Artifact, Entry, Job, with_parts
+from jobd.states import ArtifactState, EntryState, JobState
+
+Row = dict[str, Any]
+
+
+def job_row(job: Job) -> Row:
+    """Give the columns of a job that its events change."""
+    return {
+        "state": job.state.value,
+        "reason": job.reason,
+        "started": job.started,
+        "ended": job.ended,
+        "failure": _failure_text(job.failure),
+        "flow_run_id": job.flow_run_id,
+        "sequence": job.sequence,
+        "recoveries": job.recoveries,
+        "ended_entry_count": job.ended_entry_count,
+    }
+
+
+def new_job_row(job: Job) -> Row:
+    """Give the columns of a job that are known of the job itself."""
+    return job_row(job) | {
+        "id": job.id,
+        "name": job.name,
+        "version": job.version,
+        "labels": json.dumps(dict(job.labels)),
+        "priority": job.priority,
+        "submitted": job.submitted,
+        "entry_count": job.entry_count,
+        "journal_offset": 0,
+    }
+
+
+def entry_row(number: int, place: int, entry: Entry) -> Row:
+    """Give all columns of an entry."""
+    return {
+        "job": number,
+        "place": place,
+        "step": entry.step,
+        "name": entry.name,
+        "module": entry.module,
+        "inputs": json.dumps(entry.inputs),
+        "outputs": json.dumps(entry.outputs),
+        "state": entry.state.value,
+        "attempt": entry.attempt,
+        "progress": entry.progress,
+        "status": entry.status,
+        "reason": entry.reason,
+        "started": entry.started,
+        "ended": entry.ended,
+        "failure": _failure_text(entry.failure),
+    }
+
+
+def artifact_row(number: int, place: int, artifact: Artifact) -> Row:
+    """Give all columns of an artifact."""
+    return {
+        "job": number,
+        "place": place,
+        "name": artifact.name,
+        "type": artifact.type,
+        "public": int(artifact.public),
+        "step": artifact.step,
+        "entry": artifact.entry,
+        "state": artifact.state.value,
+        "size_bytes": artifact.size_bytes,
+        "folder": int(artifact.folder),
+        "reason": artifact.reason,
+    }
+
+
+def event_row(number: int, record: Record) -> Row:
+    """Give the columns of an event."""
+    return {
+        "job": number,
+        "sequence": record.sequence,
+        "time": record.time,
+        "event": record.event.model_dump_json(),
+    }
+
+
+def to_job(row: RowMapping, entries: Iterable[RowMapping] = (), artifacts: Iterable[RowMapping] = ()) -> Job:
+    """Read a job; without entries and artifacts when none are given."""
+    job = Job(
+        id=row["id"],
+        name=row["name"],
+        version=row["version"],
+        labels=json.loads(row["labels"]),
+        priority=row["priority"],
+        submitted=row["submitted"],
+        state=JobState(row["state"]),
+        reason=row["reason"],
+        started=row["started"],
+        ended=row["ended"],
+        failure=_failure(row["failure"]),
+        flow_run_id=row["flow_run_id"],
+        sequence=row["sequence"],
+        recoveries=row["recoveries"],
+        entry_count=row["entry_count"],
+        ended_entry_count=row["ended_entry_count"],
+    )
+    return with_parts(job, tuple(map(_to_entry, entries)), tuple(map(_to_artifact, artifacts)))
+
+
+def to_record(row: RowMapping) -> Record:
+    """Read an event."""
+    return Record(sequence=row["sequence"], time=row["time"], event=JOB_EVENT.validate_json(row["event"]))
+
+
+def _to_entry(row: RowMapping) -> Entry:
+    return Entry(
+        step=row["step"],
+        name=row["name"],
+        module=row["module"],
+        inputs=tuple(json.loads(row["inputs"])),
+        outputs=tuple(json.loads(row["outputs"])),
+        state=EntryState(row["state"]),
+        attempt=row["attempt"],
+        progress=row["progress"],
+        status=row["status"],
+        reason=row["reason"],
+        started=row["started"],
+        ended=row["ended"],
+        failure=_failure(row["failure"]),
+    )
+
+
+def _to_artifact(row: RowMapping) -> Artifact:
+    return Artifact(
+        name=row["name"],
+        type=row["type"],
+        public=bool(row["public"]),
+        step=row["step"],
+        entry=row["entry"],
+        state=ArtifactState(row["state"]),
+        size_bytes=row["size_bytes"],
+        folder=bool(row["folder"]),
+        reason=row["reason"],
+    )
+
+
+def _failure_text(failure: Failure | None) -> str | None:
+    return None if failure is None else failure.model_dump_json()
+
+
+def _failure(text: str | None) -> Failure | None:
+    return None if text is None else Failure.model_validate_json(text)

@@ -1,0 +1,159 @@
+"""JobService: each call is checked, passed on and converted."""
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator
+
+import grpc
+from jobapi.v1 import job_service_pb2 as pb
+from jobapi.v1 import job_service_pb2_grpc as pb_grpc
+
+from jobd.errors import InvalidJobError, InvalidRequestError
+from jobd.jobs import Job
+from jobd.layout import StateDirectory
+from jobd.log_files import check_offset, select_entries
+from jobd.rpc import convert
+from jobd.rpc.follow_logs import follow_logs
+from jobd.rpc.watch import Watcher
+from jobd.store import Store
+from jobd.submission import Source, Submission, Submissions
+from jobd.supervisor import Supervisor
+
+Context = grpc.aio.ServicerContext  # type: ignore[type-arg]
+
+_MOST_REQUEST_ID = 128
+_PAGE, _MOST_PAGE = 50, 1000
+
+
+class JobService(pb_grpc.JobServiceServicer):
+    """Submitting, watching and ending jobs."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        submissions: Submissions,
+        supervisor: Supervisor,
+        watcher: Watcher,
+        state: StateDirectory,
+        dashboard_url: str,
+    ) -> None:
+        """Serve these."""
+        self._store = store
+        self._submissions = submissions
+        self._supervisor = supervisor
+        self._watcher = watcher
+        self._state = state
+        self._dashboard_url = dashboard_url
+
+    async def Submit(self, request: pb.SubmitRequest, context: Context) -> pb.SubmitResponse:  # noqa: N802
+        """Accept a job."""
+        submission = _submission(request)
+        # A client that hangs up in the middle must not leave half a job.
+        job, existed = await asyncio.shield(asyncio.create_task(self._submit(submission)))
+        return pb.SubmitResponse(job=convert.job(job, dashboard_url=self._dashboard_url), existed=existed)
+
+    async def _submit(self, submission: Submission) -> tuple[Job, bool]:
+        job, existed = await self._submissions.submit(submission)
+        if not existed:
+            await self._supervisor.enqueue(job)
+        return job, existed
+
+    async def Watch(self, request: pb.WatchRequest, context: Context) -> AsyncIterator[pb.WatchResponse]:  # type: ignore[override]  # noqa: N802
+        """Follow a job."""
+        if request.after_sequence < 0:
+            raise InvalidRequestError("after_sequence must not be negative")
+        job_id = await self._resolve(request.id)
+        async for message in self._watcher.watch(job_id, request.after_sequence):
+            yield message
+
+    async def Cancel(self, request: pb.CancelRequest, context: Context) -> pb.CancelResponse:  # noqa: N802
+        """Ask for a job's end."""
+        job_id = await self._resolve(request.id)
+        reason = request.reason or "a client asked for it"
+        job = await asyncio.shield(asyncio.create_task(self._supervisor.cancel(job_id, reason)))
+        return pb.CancelResponse(job=convert.job(job, dashboard_url=self._dashboard_url))
+
+    async def Get(self, request: pb.GetRequest, context: Context) -> pb.GetResponse:  # noqa: N802
+        """Tell everything known of one job."""
+        job_id = await self._resolve(request.id)
+        job = await asyncio.to_thread(self._store.get, job_id)
+        return pb.GetResponse(job=convert.job(job, dashboard_url=self._dashboard_url))
+
+    async def List(self, request: pb.ListRequest, context: Context) -> pb.ListResponse:  # noqa: N802
+        """List jobs, newest first."""
+        if request.page_size < 0:
+            raise InvalidRequestError("page_size must not be negative")
+        states = [convert.domain_job_state(value) for value in request.states]
+        page = await asyncio.to_thread(
+            self._store.page,
+            size=min(request.page_size or _PAGE, _MOST_PAGE),
+            before=_read_page_token(request.page_token),
+            states=[state for state in states if state is not None],
+            name=request.name,
+        )
+        jobs = [convert.job(job, dashboard_url=self._dashboard_url) for job in page.jobs]
+        return pb.ListResponse(jobs=jobs, next_page_token=_page_token(page.before))
+
+    async def Logs(self, request: pb.LogsRequest, context: Context) -> AsyncIterator[pb.LogsResponse]:  # type: ignore[override]  # noqa: N802
+        """Stream logs."""
+        if request.offset < 0 or request.attempt < 0:
+            raise InvalidRequestError("offset and attempt must not be negative")
+        job_id = await self._resolve(request.id)
+        job = await asyncio.to_thread(self._store.get, job_id)
+        chosen = select_entries(job, request.step, request.entry)
+        if request.offset:
+            if len(chosen) != 1:
+                raise InvalidRequestError("an offset needs one step and entry")
+            attempt = request.attempt or chosen[0].attempt
+            check_offset(self._state.job(job_id).log(chosen[0].step, chosen[0].name, attempt), request.offset)
+        async for piece in follow_logs(self._watcher, self._state.job(job_id), job, chosen, request):
+            yield piece
+
+    async def Validate(self, request: pb.ValidateRequest, context: Context) -> pb.ValidateResponse:  # noqa: N802
+        """Check a job file."""
+        try:
+            plan = await self._submissions.plan(request.job_yaml)
+        except InvalidJobError as error:
+            return pb.ValidateResponse(violations=map(convert.violation, error.violations))
+        return pb.ValidateResponse(plan=convert.plan(plan))
+
+    async def _resolve(self, text: str) -> str:
+        if self._store.live_job(text) is not None:
+            return text
+        return await asyncio.to_thread(self._store.resolve, text)
+
+
+def _submission(request: pb.SubmitRequest) -> Submission:
+    if len(request.request_id) > _MOST_REQUEST_ID:
+        raise InvalidRequestError(f"request_id is longer than {_MOST_REQUEST_ID} characters")
+    inputs: dict[str, Source] = {}
+    for item in request.inputs:
+        if item.param_name in inputs:
+            raise InvalidRequestError(f"the input {item.param_name!r} is given twice")
+        if item.WhichOneof("source") is None:
+            raise InvalidRequestError(f"the input {item.param_name!r} has neither path nor upload_id")
+        inputs[item.param_name] = Source(path=item.path, upload_id=item.upload_id)
+    return Submission(
+        document=request.job_yaml,
+        inputs=inputs,
+        request_id=request.request_id,
+        priority=request.priority if request.HasField("priority") else None,
+        labels=dict(request.labels),
+    )
+
+
+def _page_token(before: int | None) -> str:
+    return "" if before is None else base64.urlsafe_b64encode(f"1:{before}".encode()).decode()
+
+
+def _read_page_token(token: str) -> int | None:
+    if not token:
+        return None
+    try:
+        version, _, number = base64.urlsafe_b64decode(token.encode()).decode().partition(":")
+        if version == "1":
+            return int(number)
+    except ValueError:
+        pass
+    raise InvalidRequestError("the page_token is not one that List gave", hint="begin anew without one")

@@ -1,0 +1,84 @@
+"""The one table from what went wrong to what a client is told."""
+
+from collections.abc import Mapping
+
+import grpc
+from google.protobuf.any_pb2 import Any
+from google.protobuf.duration_pb2 import Duration
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from jobd import errors
+
+DOMAIN = "jobd"
+_MOST_BYTES = 7 << 10
+"""A status of more than 8 KiB reaches the client as something else."""
+
+CODES: Mapping[type[errors.JobdError], grpc.StatusCode] = {
+    errors.InvalidDocumentError: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.InvalidInputError: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.InvalidRequestError: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.RequestIdReusedError: grpc.StatusCode.ALREADY_EXISTS,
+    errors.JobNotFoundError: grpc.StatusCode.NOT_FOUND,
+    errors.EntryNotFoundError: grpc.StatusCode.NOT_FOUND,
+    errors.ArtifactNotFoundError: grpc.StatusCode.NOT_FOUND,
+    errors.ModuleNotFoundInCatalogError: grpc.StatusCode.NOT_FOUND,
+    errors.ArtifactGoneError: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.OffsetOutOfRangeError: grpc.StatusCode.OUT_OF_RANGE,
+    errors.UnauthenticatedError: grpc.StatusCode.UNAUTHENTICATED,
+    errors.ForbiddenError: grpc.StatusCode.PERMISSION_DENIED,
+    errors.DrainingError: grpc.StatusCode.UNAVAILABLE,
+    errors.StorageError: grpc.StatusCode.UNAVAILABLE,
+    errors.JobdError: grpc.StatusCode.INTERNAL,
+}
+
+_RETRY_SECONDS: Mapping[grpc.StatusCode, int] = {grpc.StatusCode.UNAVAILABLE: 1}
+
+
+def code_of(error: errors.JobdError) -> grpc.StatusCode:
+    """Give the code of the nearest class that the table holds."""
+    return next(CODES[kind] for kind in type(error).__mro__ if kind in CODES)
+
+
+def status_of(error: errors.JobdError) -> grpc.Status:
+    """Give everything a client is told of an error: a code, a reason for programs, a sentence and a hint for people."""
+    code = code_of(error)
+    info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN)
+    if error.hint:
+        info.metadata["hint"] = error.hint
+    message = status_pb2.Status(code=code.value[0], message=error.message[: _MOST_BYTES // 4])
+    message.details.append(_packed(info))
+    if code in _RETRY_SECONDS:
+        delay = Duration(seconds=_RETRY_SECONDS[code])
+        message.details.append(_packed(error_details_pb2.RetryInfo(retry_delay=delay)))
+    if isinstance(error, errors.InvalidDocumentError):
+        _add_violations(message, info, error.violations)
+    return rpc_status.to_status(message)
+
+
+def _add_violations(
+    message: status_pb2.Status,
+    info: error_details_pb2.ErrorInfo,
+    violations: tuple[errors.Violation, ...],
+) -> None:
+    """Add as many violations as fit; Validate tells all of them."""
+    request = error_details_pb2.BadRequest()
+    for violation in violations:
+        field = request.field_violations.add(field=violation.path, description=_described(violation))
+        if message.ByteSize() + request.ByteSize() > _MOST_BYTES:
+            request.field_violations.remove(field)
+            info.metadata["truncated_count"] = str(len(violations) - len(request.field_violations))
+            message.details[0].CopyFrom(_packed(info))
+            break
+    message.details.append(_packed(request))
+
+
+def _described(violation: errors.Violation) -> str:
+    line = f"line {violation.line}: " if violation.line else ""
+    return line + violation.message + (f" ({violation.hint})" if violation.hint else "")
+
+
+def _packed(detail: error_details_pb2.ErrorInfo | error_details_pb2.RetryInfo | error_details_pb2.BadRequest) -> Any:
+    packed = Any()
+    packed.Pack(detail)
+    return packed

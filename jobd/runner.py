@@ -1,0 +1,126 @@
+"""The process that runs one job. It outlives the daemon, and is known to live by the lock it holds."""
+
+import contextlib
+import fcntl
+import logging
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from jobd import journal, procfs, sockets
+from jobd.job_run import JobRun
+from jobd.journal import Journal
+from jobd.layout import StateDirectory
+from jobd.link import Link
+from jobd.messages import Assignment
+from jobd.plain import run_plainly
+from jobd.plan import Plan
+from jobd.process import signal_name
+from jobd.states import JobState
+
+log = logging.getLogger("jobd.runner")
+
+EXIT_DONE = 0
+"""The job's terminal event is in its journal."""
+EXIT_NOT_DONE = 70
+"""The job could not be brought to its end; the daemon decides what follows."""
+EXIT_LOCKED = 75
+"""Another runner of this job lives."""
+
+Engine = Callable[[JobRun], None]
+
+
+def run_job(state: StateDirectory, job_id: str, engine: Engine) -> int:
+    """Run a job to its end in this process, through `engine` or, should that break down, without it; gives an exit code."""
+    directory = state.job(job_id)
+    with _lock(directory.runner_lock) as locked:
+        if not locked:
+            return EXIT_LOCKED
+        procfs.become_subreaper()
+        plan = Plan.model_validate_json(directory.plan.read_bytes())
+        assignment = Assignment.model_validate_json(directory.assignment.read_bytes())
+        link = Link(state.run / sockets.RUNNERS, job_id)
+        with _doorbell(state.run / sockets.DOORBELL, job_id) as ring, _open(directory.journal) as lines:
+            run = JobRun(plan=plan, assignment=assignment, directory=directory, journal=lines, link=link, ring=ring)
+            verdict = _run(run, engine)
+        link.close()
+        return EXIT_DONE if verdict is not None else EXIT_NOT_DONE
+
+
+def _run(run: JobRun, engine: Engine) -> JobState | None:
+    for attempt in (engine, run_plainly):
+        try:
+            attempt(run)
+        except OSError:
+            # The journal cannot be written: what is not written down did not happen, so nothing more may.
+            log.exception("disk_failed")
+            return run.verdict
+        except Exception:
+            log.exception("engine_failed engine=%s", attempt.__name__)
+        if run.verdict is not None:
+            return run.verdict
+    return None
+
+
+@contextlib.contextmanager
+def _lock(path: Path) -> Iterator[bool]:
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        yield False
+    else:
+        os.ftruncate(fd, 0)
+        os.write(fd, f"{os.getpid()} {procfs.boot_id()}\n".encode())
+        yield True
+    finally:
+        os.close(fd)
+
+
+def is_locked(path: Path) -> bool:
+    """Tell whether a runner lives that holds this lock."""
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def describe(status: int) -> str:
+    """Say what an exit status of a runner means: an exit code, or minus the number of a signal."""
+    return f"exit code {status}" if status >= 0 else signal_name(-status)
+
+
+def _open(path: Path) -> Journal:
+    return Journal(path, end=journal.read_all(path).offset)
+
+
+@contextlib.contextmanager
+def _doorbell(path: Path, job_id: str) -> Iterator[Callable[[], None]]:
+    bell = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    address, word = f"/proc/self/fd/{folder}/{path.name}", job_id.encode()
+
+    def ring() -> None:
+        # Nobody there, or too busy to listen: the daemon also looks by itself.
+        with contextlib.suppress(OSError):
+            bell.sendto(word, address)
+
+    with bell:
+        yield ring
+    os.close(folder)
+
+
+def configure_logging() -> None:
+    """Send this process's own log to its standard error, which is its log file."""
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", force=True
+    )

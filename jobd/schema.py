@@ -1,0 +1,94 @@
+"""The tables of the store. A change here needs a migration in jobd/migrations/versions."""
+
+from sqlalchemy import (
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData()
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True, comment="the order of acceptance"),
+    Column("id", Text, nullable=False, unique=True),
+    Column("request_id", Text, unique=True, comment="chosen by the client; null when it chose none"),
+    Column("request_digest", Text, nullable=False, comment="sha256 of what was asked for"),
+    Column("document", LargeBinary, nullable=False, comment="the job file as it came"),
+    Column("plan", Text, nullable=False, comment="a Plan as JSON"),
+    Column("name", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("labels", Text, nullable=False, comment="a JSON object"),
+    Column("priority", Integer, nullable=False),
+    Column("submitted", Float, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("started", Float),
+    Column("ended", Float),
+    Column("failure", Text, comment="a Failure as JSON"),
+    Column("flow_run_id", Text, nullable=False),
+    Column("sequence", Integer, nullable=False, comment="of its last event"),
+    Column("recoveries", Integer, nullable=False),
+    Column("entry_count", Integer, nullable=False),
+    Column("ended_entry_count", Integer, nullable=False),
+    Column("journal_offset", Integer, nullable=False, comment="bytes of its journal that were taken in"),
+    Index("jobs_by_state", "state", "number"),
+    Index("jobs_by_name", "name", "number"),
+    sqlite_autoincrement=True,
+)
+
+entries = Table(
+    "entries",
+    metadata,
+    Column("job", Integer, ForeignKey("jobs.number", ondelete="CASCADE"), primary_key=True),
+    Column("place", Integer, primary_key=True, comment="its place in the job"),
+    Column("step", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("module", Text, nullable=False),
+    Column("inputs", Text, nullable=False, comment="a JSON array of artifact names"),
+    Column("outputs", Text, nullable=False, comment="a JSON array of artifact names"),
+    Column("state", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("progress", Float),
+    Column("status", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("started", Float),
+    Column("ended", Float),
+    Column("failure", Text, comment="a Failure as JSON"),
+)
+
+artifacts = Table(
+    "artifacts",
+    metadata,
+    Column("job", Integer, ForeignKey("jobs.number", ondelete="CASCADE"), primary_key=True),
+    Column("place", Integer, primary_key=True, comment="its place in the job"),
+    Column("name", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("public", Integer, nullable=False),
+    Column("step", Text, nullable=False),
+    Column("entry", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("size_bytes", Integer, nullable=False),
+    Column("folder", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("position", Integer, primary_key=True, autoincrement=True, comment="the order over all jobs"),
+    Column("job", Integer, ForeignKey("jobs.number", ondelete="CASCADE"), nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("time", Float, nullable=False),
+    Column("event", Text, nullable=False, comment="an event as JSON"),
+    UniqueConstraint("job", "sequence"),
+    sqlite_autoincrement=True,
+)

@@ -1,0 +1,190 @@
+"""Taking a job on: the plan is checked whole, the inputs are copied, and only then is the job on record."""
+
+import asyncio
+import hashlib
+import json
+import secrets
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from time import time
+
+from jobd import events
+from jobd.artifacts import ArtifactStore, Stored, copy_in, sync_tree
+from jobd.catalog import Catalog
+from jobd.errors import InvalidInputError, InvalidRequestError
+from jobd.events import Occurrence
+from jobd.jobs import Job, new_job
+from jobd.layout import StateDirectory, sync_directory
+from jobd.plan import Capacity, Plan, PlanInput, make_plan
+from jobd.store import Acceptance, Store
+from jobd.uploads import Uploads
+
+_ALPHABET = "abcdefghjkmnpqrstvwxyz23456789"
+"""Without characters that are taken for each other."""
+_ID_LENGTH = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where an input's bytes come from: one of the two."""
+
+    path: str = ""
+    """An absolute path on this machine."""
+    upload_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """What a client asks for."""
+
+    document: bytes
+    inputs: Mapping[str, Source]
+    """By `param_name` or `name`."""
+    request_id: str = ""
+    priority: int | None = None
+    labels: Mapping[str, str]
+
+    @property
+    def digest(self) -> str:
+        """Tell requests with different content apart."""
+        asked = {
+            "document": hashlib.sha256(self.document).hexdigest(),
+            "inputs": {name: [source.path, source.upload_id] for name, source in sorted(self.inputs.items())},
+            "priority": self.priority,
+            "labels": dict(sorted(self.labels.items())),
+        }
+        return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+
+
+class Submissions:
+    """The way in."""
+
+    def __init__(
+        self, *, state: StateDirectory, store: Store, catalog: Catalog, uploads: Uploads, capacity: Capacity
+    ) -> None:
+        """Take jobs into `store` that fit `capacity`."""
+        self._state = state
+        self._store = store
+        self._catalog = catalog
+        self._uploads = uploads
+        self._capacity = capacity
+
+    async def plan(self, document: bytes) -> Plan:
+        """Check a job file in full; InvalidJobError holds everything that is wrong with it."""
+        return await asyncio.to_thread(self._plan, document)
+
+    async def submit(self, submission: Submission) -> tuple[Job, bool]:
+        """Take a job on; when it returns, the job is on disk. The second value tells whether it was there before."""
+        earlier = await asyncio.to_thread(self._store.find_request, submission.request_id, submission.digest)
+        if earlier is not None:
+            return earlier, True
+        plan = await self.plan(submission.document)
+        acceptance = await asyncio.to_thread(self._prepare, submission, plan)
+        folder = self._state.job(acceptance.job.id).root
+        try:
+            job, existed = await asyncio.wrap_future(self._store.accept(acceptance))
+        except BaseException:
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+            raise
+        if existed:
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        else:
+            await asyncio.to_thread(self._remove_uploads, submission)
+        return job, existed
+
+    def remove_strays(self) -> int:
+        """Remove the folders of jobs that were never accepted, which a crash in the middle leaves; count them."""
+        strays = [folder for folder in self._state.jobs.iterdir() if not self._store.exists(folder.name)]
+        for folder in strays:
+            shutil.rmtree(folder, ignore_errors=True)
+        return len(strays)
+
+    def _plan(self, document: bytes) -> Plan:
+        snapshot = self._catalog.scan()
+        return make_plan(document, snapshot.modules, self._capacity, snapshot.broken)
+
+    def _prepare(self, submission: Submission, plan: Plan) -> Acceptance:
+        sources = match_inputs(plan, submission.inputs)
+        plan = _adjusted(plan, submission)
+        now = time()
+        job = new_job(_new_id(), plan, submitted=now)
+        folder = self._state.job(job.id).root
+        try:
+            stored = self._copy_inputs(job.id, sources)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        published = [
+            events.ArtifactPublished(name=name, size_bytes=item.size_bytes, folder=item.folder)
+            for name, item in stored.items()
+        ]
+        return Acceptance(
+            job=job,
+            plan=plan,
+            document=submission.document,
+            request_id=submission.request_id,
+            request_digest=submission.digest,
+            first=tuple(Occurrence(time=now, event=event) for event in (events.JobSubmitted(), *published)),
+        )
+
+    def _copy_inputs(self, job_id: str, sources: Mapping[str, Source]) -> dict[str, Stored]:
+        """Copy every input under each of the names by which entries use it."""
+        directory = self._state.job(job_id)
+        directory.artifacts.mkdir(mode=0o700, parents=True)
+        store = ArtifactStore(directory.artifacts)
+        stored = {name: self._copy(source, store.path(name)) for name, source in sources.items()}
+        for folder in (directory.artifacts, directory.root, self._state.jobs):
+            sync_directory(folder)
+        return stored
+
+    def _copy(self, source: Source, target: Path) -> Stored:
+        if source.upload_id:
+            stored = self._uploads.take(source.upload_id, target)
+            sync_tree(target)
+            return stored
+        if not Path(source.path).is_absolute():
+            raise InvalidInputError(f"{source.path!r} is not an absolute path")
+        return copy_in(Path(source.path), target)
+
+    def _remove_uploads(self, submission: Submission) -> None:
+        for source in submission.inputs.values():
+            self._uploads.remove(source.upload_id)
+
+
+def match_inputs(plan: Plan, given: Mapping[str, Source]) -> dict[str, Source]:
+    """Say which source belongs to each artifact; InvalidInputError when one is missing, unknown or given twice."""
+    found: dict[str, Source] = {}
+    used: set[str] = set()
+    missing = []
+    for item in plan.inputs:
+        names = [name for name in (item.name, item.param_name) if name in given]
+        used.update(names)
+        if names:
+            found |= dict.fromkeys(item.artifact_names, given[names[0]])
+        elif item.artifact_names:
+            missing.append(item)
+    unknown = sorted(given.keys() - used)
+    if unknown:
+        known = ", ".join(item.param_name for item in plan.inputs) or "none"
+        raise InvalidInputError(f"the job has no input {unknown[0]!r}", hint=f"its inputs are: {known}")
+    if missing:
+        raise InvalidInputError("; ".join(map(_missing, missing)), hint=f"give --input {missing[0].param_name}=PATH")
+    return found
+
+
+def _missing(item: PlanInput) -> str:
+    return f"the input {item.param_name!r} ({item.type}, used as {', '.join(item.artifact_names)}) is not given"
+
+
+def _adjusted(plan: Plan, submission: Submission) -> Plan:
+    priority = plan.priority if submission.priority is None else submission.priority
+    if not -1000 <= priority <= 1000:
+        raise InvalidRequestError(f"the priority {priority} is not between -1000 and 1000")
+    labels = dict(plan.labels) | dict(submission.labels)
+    return plan.model_copy(update={"priority": priority, "labels": labels})
+
+
+def _new_id() -> str:
+    return "".join(secrets.choice(_ALPHABET) for _ in range(_ID_LENGTH))

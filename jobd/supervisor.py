@@ -1,0 +1,308 @@
+"""Every job that has not ended: it is queued, given a runner, given another when that one dies, and ended.
+
+A runner is alive while its lock is held. "Cannot prove that it is dead" means that no second one is started.
+"""
+
+import asyncio
+import shutil
+from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
+from time import time
+from typing import Any
+
+from structlog.typing import FilteringBoundLogger
+
+from jobd import endings, events, procfs, runner
+from jobd.events import JobEvent, Occurrence
+from jobd.ingest import Ingest
+from jobd.jobs import Job
+from jobd.layout import StateDirectory, write_durably
+from jobd.messages import Assignment, Fork
+from jobd.nursery_client import NurseryClient
+from jobd.plan import Plan, Resources
+from jobd.prefect_status import Prefect
+from jobd.runner_lines import RunnerLines
+from jobd.scheduler import Scheduler
+from jobd.states import ArtifactState, EntryState, JobState
+from jobd.store import Decision, Store
+
+MAX_RECOVERIES = 3
+"""A job whose runner dies more often than this has failed."""
+
+_Work = Coroutine[Any, Any, None]
+_Ending = Callable[[Job, str], Iterable[JobEvent]]
+
+_LOOK_SECONDS = 1.0
+"""How often runners that are not on the line are looked after."""
+_FORK_SECONDS = 10.0
+"""A runner may take this long to be forked and to take its lock."""
+_RETURN_SECONDS = 5.0
+"""How long runners of an earlier daemon have to say what they hold, before anything is granted to others."""
+
+
+class Supervisor:
+    """Takes accepted jobs to their end."""
+
+    def __init__(
+        self,
+        *,
+        state: StateDirectory,
+        store: Store,
+        ingest: Ingest,
+        scheduler: Scheduler,
+        prefect: Prefect,
+        cpus: float,
+        log: FilteringBoundLogger,
+    ) -> None:
+        """Prepare; `nursery` and `lines` are set before anything is asked of it."""
+        self.nursery: NurseryClient
+        self.lines: RunnerLines
+        self._state = state
+        self._store = store
+        self._ingest = ingest
+        self._scheduler = scheduler
+        self._prefect = prefect
+        self._cpus = cpus
+        self._log = log
+        self._launched: dict[str, float] = {}
+        self._cancelled: set[str] = set()
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._count = 0
+
+    # -- the way in --------------------------------------------------------------------------------------------
+
+    async def take_back(self) -> None:
+        """Take on every job that an earlier daemon left, those with a living runner as they are."""
+        expected = []
+        for job in self._store.live():
+            self._know(job)
+            directory = self._state.job(job.id)
+            if runner.is_locked(directory.runner_lock):
+                self._launched[job.id] = time()
+                expected.append(job.id)
+                self._ingest.ring(job.id)
+            elif directory.assignment.exists():
+                self._launched[job.id] = 0.0
+                self._start_task(self._check(job.id))
+            else:
+                await self._queue(job.id)
+        if expected:
+            self._log.info("runners_taken_back", count=len(expected))
+            self._scheduler.hold_back()
+            self._start_task(self._await_return(expected))
+
+    async def enqueue(self, job: Job) -> None:
+        """Take on a job that was just accepted."""
+        self._know(job)
+        await self._queue(job.id)
+
+    async def cancel(self, job_id: str, reason: str) -> Job:
+        """Ask for a job's end; gives the job once the wish is on disk. Nothing changes when it has ended or is ending."""
+        self._cancelled.add(job_id)
+        launched = job_id in self._launched
+        job = await self._decide(job_id, partial(_cancel, launched=launched, reason=reason))
+        if launched:
+            self.lines.cancel(job_id, job.reason)
+        else:
+            self._let_go(job_id)
+        return job
+
+    def granted(self, job_id: str, key: str | None) -> None:
+        """Pass on what the scheduler grants: an entry's lease to its runner, a job's start to the nursery."""
+        if key is None:
+            self._start_task(self._launch(job_id))
+        else:
+            self.lines.grant(job_id, key)
+
+    def connected(self, job_id: str) -> None:
+        """Greet a runner: a cancel that it has not heard of is told."""
+        job = self._store.live_job(job_id)
+        if job is not None and job.state is JobState.CANCELLING:
+            self.lines.cancel(job_id, job.reason)
+        self._ingest.ring(job_id)
+
+    def hung_up(self, job_id: str) -> None:
+        """Look after a runner that has gone from the line."""
+        self._start_task(self._check(job_id))
+
+    def runner_ended(self, job_id: str, status: int) -> None:
+        """Look after a job whose runner has ended."""
+        self._log.debug("runner_ended", job=job_id, status=status)
+        if status != runner.EXIT_LOCKED:
+            self._start_task(self._check(job_id, ended=status))
+
+    async def watch(self) -> None:
+        """Look after runners now and then, in case a word of theirs was lost; until cancelled."""
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            for job_id, since in tuple(self._launched.items()):
+                if self._ingest.has_news(job_id):
+                    self._ingest.ring(job_id)
+                if not self.lines.is_connected(job_id) and time() - since > _FORK_SECONDS:
+                    self._start_task(self._check(job_id))
+
+    # -- starting ----------------------------------------------------------------------------------------------
+
+    def _know(self, job: Job) -> None:
+        self._count += 1
+        self._scheduler.know(job.id, priority=job.priority, number=self._count)
+
+    async def _queue(self, job_id: str) -> None:
+        plan = await asyncio.to_thread(self._store.plan, job_id)
+        job = self._store.live_job(job_id)
+        if job is not None and job_id not in self._cancelled:
+            self._scheduler.want_start(job_id, _first_wish(plan, job))
+            if self._scheduler.waits(job_id):
+                await self._say_waiting(job_id, "it waits for capacity")
+
+    async def _launch(self, job_id: str) -> None:
+        async with self._lock(job_id):
+            await self._await_prefect(job_id)
+            job = self._store.live_job(job_id)
+            if job is None or job_id in self._cancelled:
+                return
+            try:
+                await asyncio.to_thread(self._write_assignment, job)
+            except OSError as error:
+                self._log.exception("assignment_not_written", job=job_id)
+                await self._end(job_id, endings.failed, f"its folder cannot be written: {error}")
+                return
+            if job_id in self._cancelled:
+                return
+            self._launched[job_id] = time()
+        await self.nursery.fork(Fork(job_id=job_id))
+
+    async def _await_prefect(self, job_id: str) -> None:
+        while job_id not in self._cancelled and not (self._prefect.status.ready and self.nursery.ready):
+            status = self._prefect.status
+            reason = "the nursery of runners is starting" if status.ready else status.reason.partition(" (")[0]
+            await self._say_waiting(job_id, reason)
+            ready = [asyncio.create_task(wait()) for wait in (self._prefect.wait_ready, self.nursery.wait_ready)]
+            await asyncio.wait(ready, timeout=_LOOK_SECONDS, return_when=asyncio.ALL_COMPLETED)
+            for task in ready:
+                task.cancel()
+
+    async def _say_waiting(self, job_id: str, reason: str) -> None:
+        def decision(job: Job) -> list[Occurrence]:
+            if job.state is not JobState.QUEUED or job.reason == reason:
+                return []
+            return _now([events.JobWaiting(reason=reason)])
+
+        await self._decide(job_id, decision)
+
+    def _write_assignment(self, job: Job) -> None:
+        directory = self._state.job(job.id)
+        for folder in (directory.artifacts, directory.work, directory.logs):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not directory.plan.exists():
+            write_durably(directory.plan, self._store.plan(job.id).model_dump_json().encode())
+        write_durably(directory.assignment, _assignment(job, self._cpus).model_dump_json().encode())
+
+    # -- ending ------------------------------------------------------------------------------------------------
+
+    async def _check(self, job_id: str, ended: int | None = None) -> None:
+        """See whether a job's runner lives; if not, take in its last words, and end the job or give it another."""
+        async with self._lock(job_id):
+            if job_id not in self._launched or runner.is_locked(self._state.job(job_id).runner_lock):
+                return
+            if ended is None and time() - self._launched[job_id] < _FORK_SECONDS:
+                return  # it may not have taken its lock yet
+            await self._ingest.take(job_id)
+            job = await asyncio.to_thread(self._store.get, job_id)
+            if not job.terminal:
+                job = await self._recover(job, ended)
+            if job.terminal:
+                await asyncio.to_thread(shutil.rmtree, self._state.job(job_id).work, ignore_errors=True)
+                self._let_go(job_id)
+
+    async def _recover(self, job: Job, status: int | None) -> Job:
+        death = "its runner died" if status is None else f"its runner died ({runner.describe(status)})"
+        self._log.error("runner_died", job=job.id, status=status, recoveries=job.recoveries)
+        killed = await asyncio.to_thread(_kill_leftovers, job.id)
+        if killed:
+            self._log.warning("leftovers_killed", job=job.id, pids=[process.pid for process in killed])
+        if job.state is JobState.CANCELLING:
+            return await self._end(job.id, endings.cancelled, job.reason)
+        if job.recoveries >= MAX_RECOVERIES:
+            return await self._end(job.id, endings.failed, f"{death}, and {MAX_RECOVERIES} more before it")
+        del self._launched[job.id]
+        self._scheduler.forget(job.id)
+        job = await self._decide(job.id, lambda _job: _now([events.JobRecovering(reason=death)]))
+        self._know(job)
+        await self._queue(job.id)
+        return job
+
+    async def _end(self, job_id: str, ending: _Ending, reason: str) -> Job:
+        job = await self._decide(job_id, lambda job: _now(ending(job, reason)))
+        self._let_go(job_id)
+        return job
+
+    def _let_go(self, job_id: str) -> None:
+        self._launched.pop(job_id, None)
+        self._cancelled.discard(job_id)
+        self._locks.pop(job_id, None)
+        self._ingest.forget(job_id)
+        self._scheduler.forget(job_id)
+
+    async def _await_return(self, job_ids: list[str]) -> None:
+        deadline = time() + _RETURN_SECONDS
+        while time() < deadline and not all(map(self.lines.is_connected, job_ids)):
+            await asyncio.sleep(0.05)
+        self._scheduler.resume()
+
+    # -- small things ------------------------------------------------------------------------------------------
+
+    async def _decide(self, job_id: str, decision: Decision) -> Job:
+        return await asyncio.wrap_future(self._store.decide(job_id, decision))
+
+    def _lock(self, job_id: str) -> asyncio.Lock:
+        return self._locks.setdefault(job_id, asyncio.Lock())
+
+    def _start_task(self, work: _Work) -> None:
+        task = asyncio.create_task(self._guard(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _guard(self, work: _Work) -> None:
+        try:
+            await work
+        except Exception:
+            # One job's trouble must not end the care of the others; the next look tries again.
+            self._log.exception("supervision_failed")
+
+
+def _cancel(job: Job, *, launched: bool, reason: str) -> list[Occurrence]:
+    if job.terminal or job.state is JobState.CANCELLING:
+        return []
+    first = events.JobCancelling(reason=reason)
+    return _now([first] if launched else [first, *endings.cancelled(job, reason)])
+
+
+def _now(happened: Iterable[JobEvent]) -> list[Occurrence]:
+    now = time()
+    return [Occurrence(time=now, event=event) for event in happened]
+
+
+def _first_wish(plan: Plan, job: Job) -> Resources:
+    """Give what the first entry that is still to run will ask for."""
+    for step in plan.steps:
+        for entry in step.entries:
+            if job.entry(entry.step, entry.name).state is not EntryState.SUCCEEDED:
+                return entry.resources
+    return Resources(cpus=0)
+
+
+def _assignment(job: Job, cpus: float) -> Assignment:
+    return Assignment(
+        job_id=job.id,
+        cpus=cpus,
+        finished=tuple((entry.step, entry.name) for entry in job.entries if entry.state is EntryState.SUCCEEDED),
+        attempts=tuple((entry.step, entry.name, entry.attempt) for entry in job.entries if entry.attempt),
+        present=tuple(item.name for item in job.artifacts if item.state is ArtifactState.PRESENT),
+    )
+
+
+def _kill_leftovers(job_id: str) -> list[procfs.Process]:
+    mark = f"JOBD_JOB_ID={job_id}".encode()
+    return procfs.end_all(lambda: procfs.find(session=None, mark=mark), grace=0)

@@ -1,0 +1,92 @@
+"""Files on their way in from clients that do not share the daemon's disk.
+
+An upload is a folder `<id>` that holds `data`; it appears under its id once it is whole and on disk.
+"""
+
+import hashlib
+import os
+import re
+import secrets
+import shutil
+import tarfile
+from collections.abc import AsyncIterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobd.artifacts import Stored, check_output, copy_in, sync_tree
+from jobd.errors import InvalidInputError
+from jobd.layout import sync_directory
+
+_ID = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """A whole upload."""
+
+    id: str
+    size_bytes: int
+    """The bytes received."""
+    sha256: str
+    """Of the bytes received, in lower-case hexadecimal."""
+
+
+class Uploads:
+    """The uploads in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Serve `folder`."""
+        self._folder = folder
+
+    async def receive(self, pieces: AsyncIterable[bytes], *, folder: bool) -> Upload:
+        """Take the bytes of a file, or of a folder's tar; nothing stays of a transfer that breaks."""
+        upload_id = secrets.token_hex(16)
+        place = self._folder / f".{upload_id}"
+        place.mkdir(mode=0o700)
+        try:
+            digest, size = hashlib.sha256(), 0
+            with (place / ("tar" if folder else "data")).open("xb") as file:
+                async for piece in pieces:
+                    file.write(piece)
+                    digest.update(piece)
+                    size += len(piece)
+                file.flush()
+                os.fsync(file.fileno())
+            if folder:
+                _unpack(place)
+            place.rename(self._folder / upload_id)
+            sync_directory(self._folder)
+        except BaseException:
+            shutil.rmtree(place, ignore_errors=True)
+            raise
+        return Upload(id=upload_id, size_bytes=size, sha256=digest.hexdigest())
+
+    def take(self, upload_id: str, target: Path) -> Stored:
+        """Copy an upload to `target`, sharing blocks where the file system can; InvalidInputError when there is none."""
+        source = self._folder / upload_id / "data"
+        if not _ID.fullmatch(upload_id) or not source.exists():
+            raise InvalidInputError(f"there is no upload {upload_id!r}", hint="upload the file again")
+        return copy_in(source, target)
+
+    def remove(self, upload_id: str) -> None:
+        """Remove an upload that was used."""
+        if _ID.fullmatch(upload_id):
+            shutil.rmtree(self._folder / upload_id, ignore_errors=True)
+
+    def remove_older(self, time: float) -> None:
+        """Remove what was begun or completed before `time`, in seconds since the epoch."""
+        for place in self._folder.iterdir():
+            if place.stat().st_mtime < time:
+                shutil.rmtree(place, ignore_errors=True)
+
+
+def _unpack(place: Path) -> None:
+    try:
+        with tarfile.open(place / "tar") as tar:
+            # The filter refuses devices, links and paths that lead out of the folder.
+            tar.extractall(place / "data", filter="data")
+    except tarfile.TarError as error:
+        raise InvalidInputError(f"the folder's tar cannot be unpacked: {error}") from error
+    (place / "tar").unlink()
+    check_output(place / "data", "the folder")
+    sync_tree(place / "data")

@@ -1,0 +1,309 @@
+"""A daemon in this process that speaks the real protocol and does as a test tells it."""
+
+# ruff: noqa: N802 - the methods of servicers have the names of the protocol
+import hashlib
+import io
+import tarfile
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc
+import pytest
+from google.protobuf import any_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_status import rpc_status
+from jobapi.v1 import (
+    artifact_service_pb2,
+    artifact_service_pb2_grpc,
+    job_pb2,
+    job_service_pb2,
+    job_service_pb2_grpc,
+    module_service_pb2,
+    module_service_pb2_grpc,
+)
+
+JOB_ID = "job7f3a"
+Fault = tuple[str, int]
+"""What to do to a stream, `unavailable` or `restart` for example, and after how many messages."""
+
+
+def make_events(end: str = "job_succeeded", count: int = 12) -> list[job_pb2.Event]:
+    """Make a job's history of `count` events with the given end."""
+    events = [job_pb2.Event(job_submitted=job_pb2.JobSubmitted()), job_pb2.Event(job_started=job_pb2.JobStarted())]
+    events.append(job_pb2.Event(entry_started=job_pb2.EntryStarted(step="cut", entry="audio", attempt=1, pid=42)))
+    while len(events) < count - 1:
+        progress = job_pb2.EntryProgress(step="cut", entry="audio", percent=len(events))
+        events.append(job_pb2.Event(entry_progress=progress))
+    last = job_pb2.Event()
+    getattr(last, end).SetInParent()
+    events.append(last)
+    for sequence, event in enumerate(events, 1):
+        event.sequence, event.job_id = sequence, JOB_ID
+        event.time.FromSeconds(1_790_000_000 + sequence)
+    return events
+
+
+def make_job(state: str = "SUCCEEDED") -> job_pb2.Job:
+    """Make a job with one entry and an artifact in each state."""
+    job = job_pb2.Job(id=JOB_ID, name="demo", version="1.0", state=f"JOB_STATE_{state}", entry_count=1)
+    job.steps.add(name="cut").entries.add(name="audio", module="extract_audio", state="ENTRY_STATE_SUCCEEDED")
+    job.artifacts.add(name="audio.wav", type="audio", public=True, state="ARTIFACT_STATE_PRESENT", size_bytes=700_000)
+    job.artifacts.add(name="stills", type="images", public=True, state="ARTIFACT_STATE_PRESENT", folder=True)
+    job.artifacts.add(
+        name="raw.yuv", type="video", state="ARTIFACT_STATE_REMOVED", reason="its last consumer succeeded"
+    )
+    return job
+
+
+def make_plan() -> job_service_pb2.Plan:
+    """Make a plan that needs one input."""
+    plan = job_service_pb2.Plan(name="demo", version="1.0")
+    plan.inputs.add(param_name="input", type="video", artifact_names=["video.mp4"])
+    plan.steps.add(name="cut").entries.add(name="audio", module="extract_audio", inputs=["video.mp4"])
+    return plan
+
+
+@dataclass
+class FakeDaemon:
+    """Answers from these fields; a test sets them before it calls, and reads what arrived after."""
+
+    socket: Path
+    job: job_pb2.Job = field(default_factory=make_job)
+    events: list[job_pb2.Event] = field(default_factory=make_events)
+    faults: deque[Fault] = field(default_factory=deque)
+    violations: list[job_service_pb2.Violation] = field(default_factory=list)
+    token: str = ""
+    submits: list[job_service_pb2.SubmitRequest] = field(default_factory=list)
+    submit_failures: int = 0
+    watches: list[job_service_pb2.WatchRequest] = field(default_factory=list)
+    uploads: dict[str, tuple[bool, bytes]] = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict)
+    folders: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    logs: list[job_service_pb2.LogsResponse] = field(default_factory=list)
+    port: int = 0
+    _servers: list[grpc.Server] = field(default_factory=list)
+    _restarts: list[threading.Thread] = field(default_factory=list)
+
+    @property
+    def address(self) -> str:
+        """Where it listens."""
+        return f"unix:{self.socket}"
+
+    def start(self) -> None:
+        """Listen."""
+        server = grpc.server(ThreadPoolExecutor(8), options=[("grpc.so_reuseport", 0)])
+        job_service_pb2_grpc.add_JobServiceServicer_to_server(JobService(self), server)
+        job_service_pb2_grpc.add_ServerServiceServicer_to_server(ServerService(self), server)
+        artifact_service_pb2_grpc.add_ArtifactServiceServicer_to_server(ArtifactService(self), server)
+        module_service_pb2_grpc.add_ModuleServiceServicer_to_server(ModuleService(), server)
+        server.add_insecure_port(self.address)
+        if not self.port:
+            self.port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        self._servers.append(server)
+
+    def stop(self) -> None:
+        """Listen no more, and break every stream off."""
+        self._servers.pop().stop(None).wait()
+
+    def restart_aside(self) -> None:
+        """Restart in another thread, so that a handler can ask for it."""
+        thread = threading.Thread(target=lambda: (self.stop(), self.start()))
+        self._restarts.append(thread)
+        thread.start()
+
+    def close(self) -> None:
+        """End everything."""
+        for thread in self._restarts:
+            thread.join(10)
+            assert not thread.is_alive()
+        while self._servers:
+            self.stop()
+
+
+def fail(context: grpc.ServicerContext, code: int, reason: str, message: str, **metadata: str) -> None:
+    """Abort a call as the daemon does."""
+    detail = any_pb2.Any()
+    detail.Pack(error_details_pb2.ErrorInfo(domain="jobd", reason=reason, metadata=metadata))
+    context.abort_with_status(rpc_status.to_status(status_pb2.Status(code=code, message=message, details=[detail])))
+
+
+class JobService(job_service_pb2_grpc.JobServiceServicer):
+    """Jobs: there is one."""
+
+    def __init__(self, daemon: FakeDaemon) -> None:
+        self.daemon = daemon
+
+    def _find(self, job_id: str, context: grpc.ServicerContext) -> job_pb2.Job:
+        if self.daemon.token and f"Bearer {self.daemon.token}" not in dict(context.invocation_metadata()).values():
+            fail(context, code_pb2.UNAUTHENTICATED, "UNAUTHENTICATED", "the call carries no valid token")
+        if not (job_id == "@latest" or JOB_ID.startswith(job_id)):
+            fail(context, code_pb2.NOT_FOUND, "JOB_NOT_FOUND", f"there is no job {job_id}", hint="jobctl list")
+        return self.daemon.job
+
+    def Get(self, request, context):
+        return job_service_pb2.GetResponse(job=self._find(request.id, context))
+
+    def Cancel(self, request, context):
+        job = self._find(request.id, context)
+        job.state, job.reason = job_pb2.JOB_STATE_CANCELLING, request.reason
+        return job_service_pb2.CancelResponse(job=job)
+
+    def List(self, request, context):
+        start = int(request.page_token or 0)
+        jobs = [job_pb2.Job(id=f"job{number}", name="demo", state=2) for number in range(450)]
+        page = jobs[start : start + request.page_size]
+        token = str(start + len(page)) if start + len(page) < len(jobs) else ""
+        return job_service_pb2.ListResponse(jobs=page, next_page_token=token)
+
+    def Validate(self, request, context):
+        if self.daemon.violations:
+            return job_service_pb2.ValidateResponse(violations=self.daemon.violations)
+        return job_service_pb2.ValidateResponse(plan=make_plan())
+
+    def Submit(self, request, context):
+        self.daemon.submits.append(request)
+        if len(self.daemon.submits) <= self.daemon.submit_failures:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "restarting")
+        return job_service_pb2.SubmitResponse(job=job_pb2.Job(id=JOB_ID, name="demo", state=1))
+
+    def Watch(self, request, context):
+        job = self._find(request.id, context)
+        self.daemon.watches.append(request)
+        snapshot = job_pb2.Job(id=JOB_ID, name="demo", state=job_pb2.JOB_STATE_RUNNING)
+        if request.after_sequence >= len(self.daemon.events):
+            snapshot.state, snapshot.last_sequence = job.state, len(self.daemon.events)
+        how, after = self.daemon.faults.popleft() if self.daemon.faults else ("", -1)
+        messages = [job_service_pb2.WatchResponse(snapshot=snapshot)]
+        for event in self.daemon.events[request.after_sequence :]:
+            heartbeat = job_service_pb2.Heartbeat(last_sequence=event.sequence - 1)
+            messages.append(job_service_pb2.WatchResponse(heartbeat=heartbeat))
+            messages.append(job_service_pb2.WatchResponse(event=event))
+        for number, message in enumerate(messages):
+            if number == after and not self._break(how, context):
+                return
+            if not (how == "gap" and number in {after, after + 1}):
+                yield message
+            if how == "repeat":
+                yield message
+
+    def _break(self, how: str, context: grpc.ServicerContext) -> bool:
+        if how == "silence":
+            gone = threading.Event()
+            context.add_callback(gone.set)
+            gone.wait(20)
+        elif how == "restart":
+            self.daemon.restart_aside()
+            gone = threading.Event()
+            context.add_callback(gone.set)
+            gone.wait(20)
+        elif how in {"unavailable", "cancelled"}:
+            context.abort(getattr(grpc.StatusCode, how.upper()), "told to")
+        return how in {"repeat", "gap"}
+
+    def Logs(self, request, context):
+        how, after = self.daemon.faults.popleft() if self.daemon.faults else ("", -1)
+        for number, piece in enumerate(self.daemon.logs):
+            if number == after:
+                context.abort(grpc.StatusCode.UNAVAILABLE, how)
+            if not request.entry or (piece.step, piece.entry) == (request.step, request.entry):
+                yield piece
+
+
+class ServerService(job_service_pb2_grpc.ServerServiceServicer):
+    """The daemon itself."""
+
+    def __init__(self, daemon: FakeDaemon) -> None:
+        self.daemon = daemon
+
+    def GetServerInfo(self, request, context):
+        if self.daemon.token:
+            JobService(self.daemon)._find(JOB_ID, context)
+        return job_service_pb2.GetServerInfoResponse(version="9.9", prefect_status="ready", max_job_bytes=2 << 20)
+
+
+class ModuleService(module_service_pb2_grpc.ModuleServiceServicer):
+    """Modules: one that works and one that does not."""
+
+    def ListModules(self, request, context):
+        answer = module_service_pb2.ListModulesResponse()
+        if request.name in {"", "probe"}:
+            module = answer.modules.add(name="probe", description="tells what a video is")
+            module.inputs.add(param_name="input", type="video")
+        answer.broken.add(folder="/srv/modules/bad", reasons=["no entrypoint"])
+        return answer
+
+
+class ArtifactService(artifact_service_pb2_grpc.ArtifactServiceServicer):
+    """Uploads are kept; downloads come from the daemon's files and folders."""
+
+    def __init__(self, daemon: FakeDaemon) -> None:
+        self.daemon = daemon
+
+    def Upload(self, requests, context):
+        first = next(requests)
+        data = first.data + b"".join(request.data for request in requests)
+        upload_id = f"upload{len(self.daemon.uploads)}"
+        self.daemon.uploads[upload_id] = (first.folder, data)
+        digest = hashlib.sha256(data).hexdigest()
+        return artifact_service_pb2.UploadResponse(upload_id=upload_id, size_bytes=len(data), sha256=digest)
+
+    def Download(self, request, context):
+        folder = request.name in self.daemon.folders
+        data = make_tar(self.daemon.folders[request.name]) if folder else self.daemon.files[request.name]
+        how, after = self.daemon.faults.popleft() if self.daemon.faults else ("", -1)
+        header = artifact_service_pb2.DownloadHeader(size_bytes=len(data), folder=folder)
+        yield artifact_service_pb2.DownloadResponse(header=header)
+        sent = data[request.offset :]
+        for number, start in enumerate(range(0, len(sent), 100_000)):
+            if number == after and how == "unavailable":
+                context.abort(grpc.StatusCode.UNAVAILABLE, "told to")
+            yield artifact_service_pb2.DownloadResponse(data=sent[start : start + 100_000])
+        digest = "0" * 64 if how == "damage" else hashlib.sha256(sent).hexdigest()
+        yield artifact_service_pb2.DownloadResponse(trailer=artifact_service_pb2.DownloadTrailer(sha256=digest))
+
+
+def make_tar(files: dict[str, bytes]) -> bytes:
+    """Make a tar of these files."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, data in files.items():
+            information = tarfile.TarInfo(name)
+            information.size = len(data)
+            tar.addfile(information, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def daemon(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeDaemon]:
+    """A daemon that jobctl finds through JOBCTL_ADDRESS; it is gone at teardown."""
+    folder = tmp_path_factory.mktemp("d")
+    for name in ("JOBCTL_TOKEN", "JOBCTL_TOKEN_FILE", "XDG_RUNTIME_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(folder / "state"))
+    fake = FakeDaemon(socket=folder / "s")
+    monkeypatch.setenv("JOBCTL_ADDRESS", fake.address)
+    fake.start()
+    yield fake
+    fake.close()
+    left = [thread.name for thread in threading.enumerate() if thread.name.startswith("jobctl")]
+    assert left == []
+
+
+@pytest.fixture
+def make_history() -> Callable[..., list[job_pb2.Event]]:
+    """How to make a job's history."""
+    return make_events
+
+
+@pytest.fixture
+def job_file(tmp_path: Path) -> Path:
+    """A job file with its input beside it."""
+    (tmp_path / "video.mp4").write_bytes(b"moving pictures")
+    path = tmp_path / "job.yaml"
+    path.write_text("name: demo\n", encoding="utf-8")
+    return path
