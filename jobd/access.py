@@ -1,4 +1,4 @@
-"""Who may call: anybody who can open the unix socket, whose folder is closed to others, and over TCP who has the token."""
+"""Who may call: over the unix socket who can open it, as its folder is closed to others; over TCP who has the token."""
 
 import hmac
 import json

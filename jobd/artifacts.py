@@ -118,10 +118,8 @@ def _plain(error: Exception) -> str:
 
 def _copy_file(source: str | Path, target: str | Path) -> str | Path:
     # O_NONBLOCK: opening a FIFO must not wait for a writer that never comes.
-    with (
-        open(os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as reader,
-        open(target, "xb") as writer,
-    ):  # noqa: PTH123 - opened by descriptor
+    fd = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(fd, "rb") as reader, Path(target).open("xb") as writer:
         if not stat.S_ISREG(os.fstat(reader.fileno()).st_mode):
             raise InvalidInputError(f"{source} is not a regular file")
         try:

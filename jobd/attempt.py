@@ -27,6 +27,8 @@ _LOOK_SECONDS = 0.25
 _PASSED_ON = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ")
 """What a module sees of the daemon's environment."""
 
+_THREAD_HINTS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
 
 class Record(Protocol):
     """Writes events down."""
@@ -116,6 +118,8 @@ def command(attempt: Attempt) -> list[str]:
 def environment(attempt: Attempt) -> dict[str, str]:
     """Give the module's environment: a short list of the daemon's, what the manifest asks for, and who it is."""
     kept = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    # Libraries that would start a thread for every cpu of the machine keep to what the entry was granted.
+    threads = dict.fromkeys(_THREAD_HINTS, str(max(1, int(attempt.entry.resources.cpus))))
     own = {
         "PYTHONUNBUFFERED": "1",  # a report shall be seen when it is printed, not when a buffer is full
         "TMPDIR": str(attempt.scratch / "tmp"),
@@ -125,7 +129,7 @@ def environment(attempt: Attempt) -> dict[str, str]:
         "JOBD_ATTEMPT": str(attempt.number),
         "JOBD_IDEMPOTENCY_KEY": _idempotency_key(attempt),
     }
-    return kept | dict(attempt.entry.env) | own
+    return kept | threads | dict(attempt.entry.env) | own
 
 
 def _idempotency_key(attempt: Attempt) -> str:

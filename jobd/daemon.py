@@ -64,8 +64,7 @@ async def _running(config: Config, state: StateDirectory, log: FilteringBoundLog
     catalog = Catalog(config.modules)
     uploads = Uploads(state.uploads)
     ingest = Ingest(state, store, log)
-    supervisor: Supervisor
-    scheduler = Scheduler(config.capacity, lambda job_id, key: supervisor.granted(job_id, key))
+    scheduler = Scheduler(config.capacity)
     supervisor = Supervisor(
         state=state,
         store=store,

@@ -23,7 +23,7 @@ class Violation:
     def __str__(self) -> str:
         """Give one line for a person."""
         where = ", ".join(part for part in (f"line {self.line}" if self.line else "", self.path) if part)
-        return f"{where}: {self.message}" + (f" ({self.hint})" if self.hint else "")
+        return (f"{where}: " if where else "") + self.message + (f" ({self.hint})" if self.hint else "")
 
 
 class JobdError(Exception):
@@ -73,7 +73,7 @@ class InvalidRequestError(JobdError):
 
 
 class RequestIdReusedError(JobdError):
-    """This request_id was used for another job."""
+    """The request_id was used for another job."""
 
     reason = "REQUEST_ID_REUSED"
 

@@ -224,6 +224,18 @@ JobEvent = (
     | ArtifactRemoved
 )
 
+EntryEvent = (
+    EntryWaiting
+    | EntryStarted
+    | EntryProgress
+    | EntryRetrying
+    | EntrySucceeded
+    | EntryFailed
+    | EntryCancelled
+    | EntrySkipped
+)
+"""What changes one entry."""
+
 TERMINAL_KINDS = frozenset({"job_succeeded", "job_failed", "job_cancelled"})
 
 JOB_EVENT: TypeAdapter[JobEvent] = TypeAdapter(Annotated[JobEvent, Field(discriminator="kind")])

@@ -71,7 +71,7 @@ class Ingest:
         self._rung.discard(job_id)
         try:
             await self.take(job_id)
-        except Exception:
+        except Exception:  # noqa: BLE001 - told in full; it must not end the care of other jobs
             # The next ring or look tries again; the lines stay in the journal until then.
             self._log.exception("ingest_failed", job=job_id)
 

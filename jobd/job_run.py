@@ -107,7 +107,7 @@ class JobRun:
         return self._finish()
 
     def run_entry(self, entry: PlanEntry, show: Callable[[str], None]) -> tuple[EntryState, str]:
-        """Bring one entry to its end; gives its terminal state and a sentence on it. `show` is given lines of its log."""
+        """Bring one entry to its end; give its terminal state and a sentence on it. `show` is given lines of its log."""
         key = (entry.step, entry.name)
         if key in self._ended:
             return self._ended[key], "it had ended under an earlier runner"

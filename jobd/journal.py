@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from pydantic import ValidationError
 
@@ -95,7 +96,7 @@ class Journal:
         os.fsync(self._fd)
         os.close(self._fd)
 
-    def __enter__(self) -> "Journal":
+    def __enter__(self) -> Self:
         """Give itself."""
         return self
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _REPORT = re.compile(rb"^openjd_(progress|status|fail):[ \t]*(.*?)[ \t\r]*$", re.MULTILINE)
+_WORD = b"openjd_"
+_TOLD = re.compile(rb"^openjd_", re.MULTILINE)
 _CHUNK = 1 << 20
 _TAIL_BYTES = 16 << 10
 _TAIL_LINES = 20
@@ -26,7 +28,7 @@ class Reports:
     lines: tuple[str, ...] = ()
     """The first few new plain lines, for whoever shows a selection."""
     skipped: int = 0
-    """How many more new plain lines there were, at least."""
+    """How many more new plain lines there were."""
 
 
 class ModuleLog:
@@ -62,20 +64,22 @@ class ModuleLog:
 
 def _add(reports: Reports, whole: bytes, limit: int) -> Reports:
     found: dict[str, str] = {}
+    told = 0
     # Searching for the rare word first lets a flood of other output pass at memory speed.
-    if b"openjd_" in whole:
+    if _WORD in whole:
         found = {match[1].decode(): _text(match[2]) for match in _REPORT.finditer(whole)}
-    room = limit - len(reports.lines)
-    head = whole.split(b"\n", room + 16)[: room + 16] if room > 0 else []
-    plain = [_text(line) for line in head if not line.startswith(b"openjd_")]
-    count = whole.count(b"\n") + 1
+        told = len(_TOLD.findall(whole))
+    room = max(0, limit - len(reports.lines))
+    # A report takes no room, so as many lines more are looked at as there are reports.
+    head = whole.split(b"\n", room + told)[: room + told]
+    plain = [_text(line) for line in head if not line.startswith(_WORD)][:room]
     percent = _percent(found.get("progress"))
     return Reports(
         progress=reports.progress if percent is None else percent,
         status=found.get("status", reports.status),
         failure=found.get("fail", reports.failure),
-        lines=reports.lines + tuple(plain[: max(room, 0)]),
-        skipped=reports.skipped + max(0, count - len(head)),
+        lines=reports.lines + tuple(plain),
+        skipped=reports.skipped + whole.count(b"\n") + 1 - told - len(plain),
     )
 
 
@@ -101,4 +105,4 @@ def tail(path: Path) -> tuple[str, ...]:
     except FileNotFoundError:
         return ()
     lines = data.splitlines()[1 if size > _TAIL_BYTES else 0 :]
-    return tuple(_text(line) for line in lines if line.strip() and not line.startswith(b"openjd_"))[-_TAIL_LINES:]
+    return tuple(_text(line) for line in lines if line.strip() and not line.startswith(_WORD))[-_TAIL_LINES:]

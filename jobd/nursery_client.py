@@ -90,7 +90,7 @@ class NurseryClient:
                 "-m",
                 "jobd.nursery",
                 str(self._state_directory),
-                stdin=theirs,
+                stdin=theirs.fileno(),
                 stdout=log_fd,
                 stderr=log_fd,
                 env=dict(self._env),

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from structlog.typing import FilteringBoundLogger
 
+from jobd.backoff import delay_before
 from jobd.errors import PrefectApiError
 from jobd.prefect_api import PrefectApi
 from jobd.prefect_pidfile import end_leftover, read_pid_file
@@ -63,19 +64,24 @@ class PrefectServer:
         It must be called on the main thread: the kernel ends the server with the thread that started it.
         """
         await self._prepare()
-        backoff = _FIRST_BACKOFF
+        failures = 0
         try:
             while True:
                 served = await self._live_once()
-                backoff = _FIRST_BACKOFF if served > _LAST_BACKOFF else min(backoff * 2, _LAST_BACKOFF)
-                await asyncio.sleep(backoff)
+                failures = 1 if served > _LAST_BACKOFF else failures + 1
+                await asyncio.sleep(delay_before(failures, first=_FIRST_BACKOFF, most=_LAST_BACKOFF))
         finally:
             self._readiness.say("Prefect's server is stopped")
 
     async def _prepare(self) -> None:
         """Make the directory, and end a server that an earlier daemon left in it."""
         self._place.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        leftover = await end_leftover(self._place.pid_file, grace=_STOP_GRACE)
+        try:
+            leftover = await asyncio.to_thread(end_leftover, self._place.pid_file, grace=_STOP_GRACE)
+        except TimeoutError as error:
+            # The port is still taken then, which the status will say.
+            self._log.exception("prefect_leftover_stays", error=str(error))
+            return
         if leftover is not None:
             self._log.warning("prefect_leftover_ended", pid=leftover)
 
@@ -92,9 +98,9 @@ class PrefectServer:
         finally:
             watch.cancel()
             await _stop(process)
-        with contextlib.suppress(asyncio.CancelledError):
-            # An error in our own watching must be heard.
-            await watch
+        await asyncio.wait({watch})
+        if not watch.cancelled():
+            watch.result()  # an error in our own watching must be heard
         self._tell_end(process, hung=hung)
         return time.monotonic() - begin
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from jobd import procfs
 
@@ -102,7 +103,7 @@ class ModuleProcess:
         """Let go of the process."""
         os.close(self._pidfd)
 
-    def __enter__(self) -> "ModuleProcess":
+    def __enter__(self) -> Self:
         """Give itself."""
         return self
 

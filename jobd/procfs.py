@@ -1,4 +1,4 @@
-"""What /proc tells of processes: who lives, whose they are, and how to be sure that a number still means the same one."""
+"""What /proc tells of processes: who lives, whose they are, and whether a number still means the same one."""
 
 import contextlib
 import ctypes

@@ -33,7 +33,7 @@ Engine = Callable[[JobRun], None]
 
 
 def run_job(state: StateDirectory, job_id: str, engine: Engine) -> int:
-    """Run a job to its end in this process, through `engine` or, should that break down, without it; gives an exit code."""
+    """Run a job to its end in this process, through `engine` or, if that breaks down, without; give an exit code."""
     directory = state.job(job_id)
     with _lock(directory.runner_lock) as locked:
         if not locked:
@@ -124,3 +124,4 @@ def configure_logging() -> None:
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", force=True
     )
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each call to Prefect's API

@@ -1,4 +1,4 @@
-"""The daemon's end of the runners' lines: it passes wishes for capacity to the scheduler, and grants and cancels back."""
+"""The daemon's end of the runners' lines: wishes for capacity go to the scheduler, grants and cancels come back."""
 
 import asyncio
 import contextlib

@@ -41,12 +41,12 @@ class _JobShare:
 
 
 class Scheduler:
-    """Leases. It does no I/O: `granted` is called with the job and the entry, or None for a start."""
+    """Leases. It does no I/O: `granted`, once set, is called with the job and the entry, or None for a start."""
 
-    def __init__(self, capacity: Capacity, granted: Callable[[str, str | None], None]) -> None:
+    def __init__(self, capacity: Capacity) -> None:
         """Begin with everything free."""
+        self.granted: Callable[[str, str | None], None]
         self._capacity = capacity
-        self._granted = granted
         self._jobs: dict[str, _JobShare] = {}
         self._queue: list[Ticket] = []
         self._turns = count()
@@ -133,7 +133,7 @@ class Scheduler:
                 share.start = ticket.resources
             else:
                 share.held[ticket.key] = ticket.resources
-            self._granted(ticket.job_id, ticket.key)
+            self.granted(ticket.job_id, ticket.key)
 
     def _fits(self, wanted: Resources) -> bool:
         used, most = self.used(), self._capacity

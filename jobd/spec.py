@@ -124,9 +124,12 @@ class Wiring:
         self.users: dict[str, list[Use]] = defaultdict(list)
         self.given: dict[str, int] = {}
         self._spec, self._document = spec, document
+        self._named: dict[str, list[int]] = defaultdict(list)
+        self._kinds: dict[tuple[str, str], list[int]] = defaultdict(list)
         self._check_names()
         self._collect()
         self._check_inputs()
+        self._known = {*self.makers, *self._named}
         for name, users in self.users.items():
             if name in self.makers:
                 self._check_made(self.makers[name], users)
@@ -176,6 +179,10 @@ class Wiring:
     def _check_inputs(self) -> None:
         named = [(("input_artifacts", at, "name"), item.name) for at, item in enumerate(self._spec.input_artifacts)]
         named = [(place, name) for place, name in named if name]
+        for index, item in enumerate(self._spec.input_artifacts):
+            self._kinds[item.param_name, item.type].append(index)
+            if item.name:
+                self._named[item.name].append(index)
         self._check_unique(named, "input of this job")
         for place, name in named:
             if name in self.makers:
@@ -204,41 +211,34 @@ class Wiring:
     def _bind(self, name: str, users: list[Use]) -> None:
         matches = self._matching_inputs(name, users)
         if not matches:
-            self._found(
-                (*users[0].place, "name"),
-                f"no entry makes {shown(name)}, and no job input matches it",
-                self._hint_unbound(name, users[0]),
-            )
+            hint = self._hint_unbound(name, users[0].artifact)
+            self._found((*users[0].place, "name"), f"no entry makes {shown(name)}, and no job input matches it", hint)
         elif len(matches) > 1:
             which = " and ".join(f"input_artifacts[{index}]" for index in sorted(matches)[:3])
-            self._found(
-                (*users[0].place, "name"),
-                f"{shown(name)} could be {which}",
-                "give the one that is meant a `name` that is equal to this one",
-            )
+            hint = "give the one that is meant a `name` that is equal to this one"
+            self._found((*users[0].place, "name"), f"{shown(name)} could be {which}", hint)
         else:
             (self.given[name],) = matches
             for user in users:
                 self._check_type(user, self._spec.input_artifacts[self.given[name]].type, "the job input is of type")
 
     def _matching_inputs(self, name: str, users: list[Use]) -> set[int]:
-        inputs = self._spec.input_artifacts
         wanted = {(user.artifact.param_name, user.artifact.type) for user in users}
-        same_name = {index for index, item in enumerate(inputs) if item.name == name}
-        return same_name or {index for index, item in enumerate(inputs) if (item.param_name, item.type) in wanted}
+        # Three show that it is ambiguous as well as thousands would.
+        return set(self._named.get(name, [])[:3]) or {
+            index for kind in wanted for index in self._kinds.get(kind, [])[:3]
+        }
 
-    def _hint_unbound(self, name: str, user: Use) -> str:
-        artifact = user.artifact
-        for item in self._spec.input_artifacts:
+    def _hint_unbound(self, name: str, artifact: InputArtifact) -> str:
+        free = self._spec.input_artifacts[:20]
+        for item in free:
             if item.param_name == artifact.param_name and not item.name:
                 return f"the job input {shown(item.param_name)} is of type {shown(item.type)}; both types must agree"
         mend = f"declare a job input with `param_name: {artifact.param_name}` and `type: {artifact.type}`"
-        for item in self._spec.input_artifacts:
+        for item in free:
             if item.type == artifact.type and not item.name:
                 mend = f"if the job input {shown(item.param_name)} is meant, give it `name: {ascii_controls(name)}`"
-        near = self._document.nearest.match(
-            name, self.makers.keys() | {item.name for item in self._spec.input_artifacts}
-        )
+        near = self._document.nearest.match(name, self._known)
         return f"did you mean {shown(near, '`')}? or {mend}" if near else mend
 
 

@@ -9,12 +9,12 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection, Select, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Select, Table, bindparam, func, insert, select, update
 
 from jobd import rows, schema
 from jobd.database import Writer, open_reader, open_writer
 from jobd.errors import InvalidRequestError, JobNotFoundError, RequestIdReusedError
-from jobd.events import ArtifactPublished, ArtifactRemoved, JobRecovering, Occurrence, Record
+from jobd.events import ArtifactPublished, ArtifactRemoved, EntryEvent, JobRecovering, Occurrence, Record
 from jobd.jobs import Job, apply
 from jobd.plan import Plan
 from jobd.states import LIVE_JOB_STATES, JobState
@@ -193,7 +193,7 @@ class Store:
         if text in found:
             return text
         if len(found) == 1:
-            return found[0]
+            return str(found[0])
         if found:
             raise InvalidRequestError(f"{text!r} is the beginning of several job ids", hint="give more of the id")
         raise JobNotFoundError(f"there is no job {text!r}", hint="`jobctl list` shows the jobs there are")
@@ -284,7 +284,7 @@ def _find_request(connection: Connection, request_id: str, request_digest: str) 
     return str(row.id)
 
 
-def _insert(connection: Connection, table: schema.Table, values: list[rows.Row]) -> None:
+def _insert(connection: Connection, table: Table, values: list[rows.Row]) -> None:
     if values:
         connection.execute(insert(table), values)
 
@@ -316,6 +316,6 @@ def _touched(job: Job, records: Sequence[Record]) -> tuple[set[int], set[int]]:
             entries.update(range(len(job.entries)))
         elif isinstance(event, ArtifactPublished | ArtifactRemoved):
             artifacts.add(job.artifact_places[event.name])
-        elif hasattr(event, "entry"):
+        elif isinstance(event, EntryEvent):
             entries.add(job.places[event.step, event.entry])
     return entries, artifacts

@@ -17,7 +17,8 @@ from jobd.errors import InvalidInputError, InvalidRequestError
 from jobd.events import Occurrence
 from jobd.jobs import Job, new_job
 from jobd.layout import StateDirectory, sync_directory
-from jobd.plan import Capacity, Plan, PlanInput, make_plan
+from jobd.plan import Capacity, Plan, PlanInput
+from jobd.planner import make_plan
 from jobd.store import Acceptance, Store
 from jobd.uploads import Uploads
 

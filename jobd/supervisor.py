@@ -69,28 +69,30 @@ class Supervisor:
         self._locks: dict[str, asyncio.Lock] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._count = 0
+        self._expected: set[str] = set()
+        self._returned = asyncio.Event()
+        scheduler.granted = self._granted
 
     # -- the way in --------------------------------------------------------------------------------------------
 
     async def take_back(self) -> None:
         """Take on every job that an earlier daemon left, those with a living runner as they are."""
-        expected = []
         for job in self._store.live():
             self._know(job)
             directory = self._state.job(job.id)
             if runner.is_locked(directory.runner_lock):
                 self._launched[job.id] = time()
-                expected.append(job.id)
+                self._expected.add(job.id)
                 self._ingest.ring(job.id)
             elif directory.assignment.exists():
                 self._launched[job.id] = 0.0
                 self._start_task(self._check(job.id))
             else:
                 await self._queue(job.id)
-        if expected:
-            self._log.info("runners_taken_back", count=len(expected))
+        if self._expected:
+            self._log.info("runners_taken_back", count=len(self._expected))
             self._scheduler.hold_back()
-            self._start_task(self._await_return(expected))
+            self._start_task(self._await_return())
 
     async def enqueue(self, job: Job) -> None:
         """Take on a job that was just accepted."""
@@ -98,7 +100,7 @@ class Supervisor:
         await self._queue(job.id)
 
     async def cancel(self, job_id: str, reason: str) -> Job:
-        """Ask for a job's end; gives the job once the wish is on disk. Nothing changes when it has ended or is ending."""
+        """Ask for a job's end; give the job once the wish is on disk. One that has ended or is ending stays as it is."""
         self._cancelled.add(job_id)
         launched = job_id in self._launched
         job = await self._decide(job_id, partial(_cancel, launched=launched, reason=reason))
@@ -108,7 +110,7 @@ class Supervisor:
             self._let_go(job_id)
         return job
 
-    def granted(self, job_id: str, key: str | None) -> None:
+    def _granted(self, job_id: str, key: str | None) -> None:
         """Pass on what the scheduler grants: an entry's lease to its runner, a job's start to the nursery."""
         if key is None:
             self._start_task(self._launch(job_id))
@@ -121,6 +123,9 @@ class Supervisor:
         if job is not None and job.state is JobState.CANCELLING:
             self.lines.cancel(job_id, job.reason)
         self._ingest.ring(job_id)
+        self._expected.discard(job_id)
+        if not self._expected:
+            self._returned.set()
 
     def hung_up(self, job_id: str) -> None:
         """Look after a runner that has gone from the line."""
@@ -245,10 +250,12 @@ class Supervisor:
         self._ingest.forget(job_id)
         self._scheduler.forget(job_id)
 
-    async def _await_return(self, job_ids: list[str]) -> None:
-        deadline = time() + _RETURN_SECONDS
-        while time() < deadline and not all(map(self.lines.is_connected, job_ids)):
-            await asyncio.sleep(0.05)
+    async def _await_return(self) -> None:
+        try:
+            async with asyncio.timeout(_RETURN_SECONDS):
+                await self._returned.wait()
+        except TimeoutError:
+            self._log.warning("runners_silent", jobs=sorted(self._expected))
         self._scheduler.resume()
 
     # -- small things ------------------------------------------------------------------------------------------
@@ -267,7 +274,7 @@ class Supervisor:
     async def _guard(self, work: _Work) -> None:
         try:
             await work
-        except Exception:
+        except Exception:  # noqa: BLE001 - told in full
             # One job's trouble must not end the care of the others; the next look tries again.
             self._log.exception("supervision_failed")
 

@@ -62,7 +62,7 @@ class Uploads:
         return Upload(id=upload_id, size_bytes=size, sha256=digest.hexdigest())
 
     def take(self, upload_id: str, target: Path) -> Stored:
-        """Copy an upload to `target`, sharing blocks where the file system can; InvalidInputError when there is none."""
+        """Copy an upload to `target`, sharing blocks if the file system can; InvalidInputError when there is none."""
         source = self._folder / upload_id / "data"
         if not _ID.fullmatch(upload_id) or not source.exists():
             raise InvalidInputError(f"there is no upload {upload_id!r}", hint="upload the file again")

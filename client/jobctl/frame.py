@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from jobapi.v1 import job_pb2
@@ -45,7 +45,7 @@ _TAIL = 5
 _FEWEST = 6
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Frame:
     """Draws a job at one moment."""
 
@@ -55,6 +55,12 @@ class Frame:
     """The moment, for elapsed times and the spinner."""
     height: int | None = None
     """The number of lines there is room for; None for any number."""
+    _width: int = field(default=_NAME, init=False)
+
+    def __post_init__(self) -> None:
+        """Measure the column of names once for all lines."""
+        widths = (len(entry.name) for step in self.job.steps for entry in step.entries)
+        self._width = min(_NAME, max(widths, default=0))
 
     def draw(self) -> list[Text]:
         """Give the lines; where there is little room, quiet steps and then quiet entries are only counted."""
@@ -109,7 +115,7 @@ class Frame:
 
     def _draw_entry(self, entry: job_pb2.Entry) -> Text:
         mark, style = _MARKS.get(entry.state, (self._spin(), "cyan"))
-        line = Text("    ").append(mark, style=style).append(f" {_fit(escape(entry.name)):<{_NAME}}")
+        line = Text("    ").append(mark, style=style).append(f" {_fit(escape(entry.name)):<{self._width}}")
         line.append(f" {self._elapsed(entry) if entry.HasField('start_time') else '':>8}  ", style="dim")
         if entry.state == job_pb2.ENTRY_STATE_RUNNING and entry.HasField("progress_percent"):
             _append_bar(line, entry.progress_percent)
@@ -122,7 +128,7 @@ class Frame:
         return format_duration((end - to_datetime(item.start_time)).total_seconds())
 
     def _spin(self) -> str:
-        return _SPINNER[int(self.now.timestamp() * 8) % len(_SPINNER)]
+        return _SPINNER[int(self.now.timestamp() * 5) % len(_SPINNER)]
 
 
 def _is_quiet(step: job_pb2.Step) -> bool:

@@ -17,7 +17,7 @@ from jobctl.summary import summarize
 from jobctl.terminal import escape
 from jobctl.units import now
 
-_REDRAWS_A_SECOND = 8
+_REDRAWS_A_SECOND = 5
 
 
 class LiveDisplay(Display):

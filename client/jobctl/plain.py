@@ -23,7 +23,7 @@ class PlainDisplay(Display):
         self._tenths: dict[tuple[str, str], int] = {}
         self._away = False
 
-    def show_job(self, job: job_pb2.Job) -> None:
+    def show_job(self, job: job_pb2.Job) -> None:  # noqa: ARG002 - as every display
         """Note that the daemon is there; nothing is written, for lines tell of changes."""
         self._away = False
 

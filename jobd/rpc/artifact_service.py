@@ -2,12 +2,13 @@
 
 import asyncio
 import hashlib
+import io
 import os
 import tarfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import grpc
 from jobapi.v1 import artifact_service_pb2 as pb
 from jobapi.v1 import artifact_service_pb2_grpc as pb_grpc
 
@@ -15,11 +16,13 @@ from jobd.artifacts import ArtifactStore
 from jobd.errors import ArtifactGoneError, ArtifactNotFoundError, InvalidRequestError, OffsetOutOfRangeError
 from jobd.jobs import Artifact, Job
 from jobd.layout import StateDirectory
+from jobd.rpc.context import Context
 from jobd.states import ArtifactState
 from jobd.store import Store
 from jobd.uploads import Uploads
 
-Context = grpc.aio.ServicerContext  # type: ignore[type-arg]
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 _PIECE = 256 << 10
 """Measured: the best size for Python on both ends."""
@@ -34,7 +37,7 @@ class ArtifactService(pb_grpc.ArtifactServiceServicer):
         self._state = state
         self._uploads = uploads
 
-    async def Upload(self, request_iterator: AsyncIterator[pb.UploadRequest], context: Context) -> pb.UploadResponse:  # type: ignore[override]  # noqa: N802
+    async def Upload(self, request_iterator: AsyncIterator[pb.UploadRequest], _context: Context) -> pb.UploadResponse:  # noqa: N802
         """Store one file or folder."""
         first = await anext(aiter(request_iterator), None)
         if first is None:
@@ -42,7 +45,7 @@ class ArtifactService(pb_grpc.ArtifactServiceServicer):
         upload = await self._uploads.receive(_pieces(first, request_iterator), folder=first.folder)
         return pb.UploadResponse(upload_id=upload.id, size_bytes=upload.size_bytes, sha256=upload.sha256)
 
-    async def Download(self, request: pb.DownloadRequest, context: Context) -> AsyncIterator[pb.DownloadResponse]:  # type: ignore[override]  # noqa: N802
+    async def Download(self, request: pb.DownloadRequest, _context: Context) -> AsyncIterator[pb.DownloadResponse]:  # noqa: N802
         """Stream one artifact."""
         job_id = await asyncio.to_thread(self._store.resolve, request.job_id)
         job = await asyncio.to_thread(self._store.get, job_id)
@@ -88,22 +91,24 @@ def _file_pieces(path: Path, offset: int) -> Iterator[bytes]:
 def _tar_pieces(path: Path) -> Iterator[bytes]:
     """Give a folder as a tar, piece by piece, without ever holding or storing the whole."""
     buffer = _Buffer()
-    with tarfile.open(fileobj=buffer, mode="w|", bufsize=_PIECE) as tar:
+    with tarfile.open(None, "w|", buffer, _PIECE) as tar:
         for inner in sorted(path.rglob("*")):
             tar.add(inner, arcname=str(inner.relative_to(path)), recursive=False)
             yield from buffer.take()
     yield from buffer.take()
 
 
-class _Buffer:
+class _Buffer(io.RawIOBase):
     """Collects what tarfile writes until it is taken."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._pieces: list[bytes] = []
 
-    def write(self, data: bytes) -> int:
-        self._pieces.append(bytes(data))
-        return len(data)
+    def write(self, data: "ReadableBuffer", /) -> int:
+        piece = bytes(data)
+        self._pieces.append(piece)
+        return len(piece)
 
     def take(self) -> list[bytes]:
         pieces, self._pieces = self._pieces, []

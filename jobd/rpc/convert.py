@@ -1,5 +1,7 @@
 """Domain objects as messages, total and without judgement."""
 
+from __future__ import annotations  # the ValueTypes of enums exist only in the stubs
+
 import json
 from datetime import timedelta
 
@@ -14,7 +16,7 @@ from jobd.plan import Plan, PlanEntry
 from jobd.states import ArtifactState, EntryState, JobState
 
 
-def job_state(state: JobState) -> job_pb2.JobState:
+def job_state(state: JobState) -> job_pb2.JobState.ValueType:
     """Give a job's state on the wire."""
     return job_pb2.JobState.Value(f"JOB_STATE_{state.name}")
 
@@ -25,12 +27,12 @@ def domain_job_state(value: int) -> JobState | None:
     return JobState[name] if name in JobState.__members__ else None
 
 
-def entry_state(state: EntryState) -> job_pb2.EntryState:
+def entry_state(state: EntryState) -> job_pb2.EntryState.ValueType:
     """Give an entry's state on the wire."""
     return job_pb2.EntryState.Value(f"ENTRY_STATE_{state.name}")
 
 
-def artifact_state(state: ArtifactState) -> job_pb2.ArtifactState:
+def artifact_state(state: ArtifactState) -> job_pb2.ArtifactState.ValueType:
     """Give an artifact's state on the wire."""
     return job_pb2.ArtifactState.Value(f"ARTIFACT_STATE_{state.name}")
 
@@ -39,7 +41,7 @@ def timestamp(seconds: float | None) -> Timestamp | None:
     """Give a time on the wire; None stays none."""
     if seconds is None:
         return None
-    return Timestamp(seconds=int(seconds), nanos=int(round(seconds % 1 * 1e6)) % 1_000_000 * 1000)
+    return Timestamp(seconds=int(seconds), nanos=round(seconds % 1 * 1e6) % 1_000_000 * 1000)
 
 
 def failure(value: events.Failure | None) -> job_pb2.Failure | None:

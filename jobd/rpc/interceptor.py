@@ -9,11 +9,13 @@ from structlog.typing import FilteringBoundLogger
 
 from jobd.access import check_token
 from jobd.errors import JobdError
+from jobd.rpc.context import Context, Handler
 from jobd.rpc.status import status_of
 
-Context = grpc.aio.ServicerContext  # type: ignore[type-arg]
 Details = grpc.HandlerCallDetails
-Handler = grpc.RpcMethodHandler  # type: ignore[type-arg]
+
+_HEALTH = "/grpc.health.v1.Health/"
+"""Open to everybody: it tells nothing but that the daemon serves, to probes that have no token."""
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
@@ -25,47 +27,49 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._log = log
 
     async def intercept_service(
-        self, continuation: Callable[[Details], Awaitable[Handler]], handler_call_details: Details
-    ) -> Handler:
+        self, continuation: Callable[[Details], Awaitable[Handler | None]], handler_call_details: Details
+    ) -> Handler | None:
         """Wrap the handler of a call."""
         handler = await continuation(handler_call_details)
-        if handler is None:
-            return handler
         method = handler_call_details.method
+        if handler is None or method.startswith(_HEALTH):
+            return handler
         if handler.response_streaming:
             return self._wrap_stream(handler, method)
         return self._wrap_unary(handler, method)
 
     def _wrap_unary(self, handler: Handler, method: str) -> Handler:
-        behaviour = handler.stream_unary if handler.request_streaming else handler.unary_unary
-        make = (
+        behaviour: Any = handler.stream_unary if handler.request_streaming else handler.unary_unary
+        make: Any = (
             grpc.stream_unary_rpc_method_handler if handler.request_streaming else grpc.unary_unary_rpc_method_handler
         )
 
         async def call(request: Any, context: Context) -> Any:  # noqa: ANN401 - any message
             try:
                 self._check(context)
-                return await behaviour(request, context)  # type: ignore[misc]
+                return await behaviour(request, context)
             except Exception as error:  # noqa: BLE001 - the one place where whatever happened becomes a status
                 await self._abort(context, method, error)
 
-        return make(call, handler.request_deserializer, handler.response_serializer)
+        wrapped: Handler = make(call, handler.request_deserializer, handler.response_serializer)
+        return wrapped
 
     def _wrap_stream(self, handler: Handler, method: str) -> Handler:
-        behaviour = handler.stream_stream if handler.request_streaming else handler.unary_stream
-        make = (
+        behaviour: Any = handler.stream_stream if handler.request_streaming else handler.unary_stream
+        make: Any = (
             grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
         )
 
         async def call(request: Any, context: Context) -> AsyncIterator[Any]:  # noqa: ANN401 - any message
             try:
                 self._check(context)
-                async for message in behaviour(request, context):  # type: ignore[misc]
+                async for message in behaviour(request, context):
                     yield message
             except Exception as error:  # noqa: BLE001 - the one place where whatever happened becomes a status
                 await self._abort(context, method, error)
 
-        return make(call, handler.request_deserializer, handler.response_serializer)
+        wrapped: Handler = make(call, handler.request_deserializer, handler.response_serializer)
+        return wrapped
 
     def _check(self, context: Context) -> None:
         # A unix socket is guarded by its folder.

@@ -4,7 +4,6 @@ import asyncio
 import base64
 from collections.abc import AsyncIterator
 
-import grpc
 from jobapi.v1 import job_service_pb2 as pb
 from jobapi.v1 import job_service_pb2_grpc as pb_grpc
 
@@ -13,13 +12,12 @@ from jobd.jobs import Job
 from jobd.layout import StateDirectory
 from jobd.log_files import check_offset, select_entries
 from jobd.rpc import convert
+from jobd.rpc.context import Context
 from jobd.rpc.follow_logs import follow_logs
 from jobd.rpc.watch import Watcher
 from jobd.store import Store
 from jobd.submission import Source, Submission, Submissions
 from jobd.supervisor import Supervisor
-
-Context = grpc.aio.ServicerContext  # type: ignore[type-arg]
 
 _MOST_REQUEST_ID = 128
 _PAGE, _MOST_PAGE = 50, 1000
@@ -46,7 +44,7 @@ class JobService(pb_grpc.JobServiceServicer):
         self._state = state
         self._dashboard_url = dashboard_url
 
-    async def Submit(self, request: pb.SubmitRequest, context: Context) -> pb.SubmitResponse:  # noqa: N802
+    async def Submit(self, request: pb.SubmitRequest, _context: Context) -> pb.SubmitResponse:  # noqa: N802
         """Accept a job."""
         submission = _submission(request)
         # A client that hangs up in the middle must not leave half a job.
@@ -59,7 +57,7 @@ class JobService(pb_grpc.JobServiceServicer):
             await self._supervisor.enqueue(job)
         return job, existed
 
-    async def Watch(self, request: pb.WatchRequest, context: Context) -> AsyncIterator[pb.WatchResponse]:  # type: ignore[override]  # noqa: N802
+    async def Watch(self, request: pb.WatchRequest, _context: Context) -> AsyncIterator[pb.WatchResponse]:  # noqa: N802
         """Follow a job."""
         if request.after_sequence < 0:
             raise InvalidRequestError("after_sequence must not be negative")
@@ -67,20 +65,20 @@ class JobService(pb_grpc.JobServiceServicer):
         async for message in self._watcher.watch(job_id, request.after_sequence):
             yield message
 
-    async def Cancel(self, request: pb.CancelRequest, context: Context) -> pb.CancelResponse:  # noqa: N802
+    async def Cancel(self, request: pb.CancelRequest, _context: Context) -> pb.CancelResponse:  # noqa: N802
         """Ask for a job's end."""
         job_id = await self._resolve(request.id)
         reason = request.reason or "a client asked for it"
         job = await asyncio.shield(asyncio.create_task(self._supervisor.cancel(job_id, reason)))
         return pb.CancelResponse(job=convert.job(job, dashboard_url=self._dashboard_url))
 
-    async def Get(self, request: pb.GetRequest, context: Context) -> pb.GetResponse:  # noqa: N802
+    async def Get(self, request: pb.GetRequest, _context: Context) -> pb.GetResponse:  # noqa: N802
         """Tell everything known of one job."""
         job_id = await self._resolve(request.id)
         job = await asyncio.to_thread(self._store.get, job_id)
         return pb.GetResponse(job=convert.job(job, dashboard_url=self._dashboard_url))
 
-    async def List(self, request: pb.ListRequest, context: Context) -> pb.ListResponse:  # noqa: N802
+    async def List(self, request: pb.ListRequest, _context: Context) -> pb.ListResponse:  # noqa: N802
         """List jobs, newest first."""
         if request.page_size < 0:
             raise InvalidRequestError("page_size must not be negative")
@@ -95,7 +93,7 @@ class JobService(pb_grpc.JobServiceServicer):
         jobs = [convert.job(job, dashboard_url=self._dashboard_url) for job in page.jobs]
         return pb.ListResponse(jobs=jobs, next_page_token=_page_token(page.before))
 
-    async def Logs(self, request: pb.LogsRequest, context: Context) -> AsyncIterator[pb.LogsResponse]:  # type: ignore[override]  # noqa: N802
+    async def Logs(self, request: pb.LogsRequest, _context: Context) -> AsyncIterator[pb.LogsResponse]:  # noqa: N802
         """Stream logs."""
         if request.offset < 0 or request.attempt < 0:
             raise InvalidRequestError("offset and attempt must not be negative")
@@ -110,7 +108,7 @@ class JobService(pb_grpc.JobServiceServicer):
         async for piece in follow_logs(self._watcher, self._state.job(job_id), job, chosen, request):
             yield piece
 
-    async def Validate(self, request: pb.ValidateRequest, context: Context) -> pb.ValidateResponse:  # noqa: N802
+    async def Validate(self, request: pb.ValidateRequest, _context: Context) -> pb.ValidateResponse:  # noqa: N802
         """Check a job file."""
         try:
             plan = await self._submissions.plan(request.job_yaml)

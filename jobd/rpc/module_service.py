@@ -2,15 +2,13 @@
 
 import asyncio
 
-import grpc
 from jobapi.v1 import module_service_pb2 as pb
 from jobapi.v1 import module_service_pb2_grpc as pb_grpc
 
 from jobd.catalog import Catalog
 from jobd.errors import ModuleNotFoundInCatalogError
 from jobd.rpc import convert
-
-Context = grpc.aio.ServicerContext  # type: ignore[type-arg]
+from jobd.rpc.context import Context
 
 
 class ModuleService(pb_grpc.ModuleServiceServicer):
@@ -20,7 +18,7 @@ class ModuleService(pb_grpc.ModuleServiceServicer):
         """Serve this catalog."""
         self._catalog = catalog
 
-    async def ListModules(self, request: pb.ListModulesRequest, context: Context) -> pb.ListModulesResponse:  # noqa: N802
+    async def ListModules(self, request: pb.ListModulesRequest, _context: Context) -> pb.ListModulesResponse:  # noqa: N802
         """List the modules as they are on disk now."""
         snapshot = await asyncio.to_thread(self._catalog.scan)
         modules = [module for name, module in sorted(snapshot.modules.items()) if request.name in ("", name)]

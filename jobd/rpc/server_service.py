@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from time import time
 
-import grpc
 from jobapi.v1 import job_service_pb2 as pb
 from jobapi.v1 import job_service_pb2_grpc as pb_grpc
 
@@ -11,9 +10,8 @@ from jobd import __version__
 from jobd.document import MAX_BYTES
 from jobd.prefect_status import Prefect
 from jobd.rpc import convert
+from jobd.rpc.context import Context
 from jobd.states import JobState
-
-Context = grpc.aio.ServicerContext  # type: ignore[type-arg]
 
 MAX_MESSAGE_BYTES = 4 << 20
 """gRPC's own default, which clients of every language have too."""
@@ -29,7 +27,7 @@ class ServerService(pb_grpc.ServerServiceServicer):
         self._count = count
         self._started = time()
 
-    async def GetServerInfo(self, request: pb.GetServerInfoRequest, context: Context) -> pb.GetServerInfoResponse:  # noqa: N802
+    async def GetServerInfo(self, _request: pb.GetServerInfoRequest, _context: Context) -> pb.GetServerInfoResponse:  # noqa: N802
         """Tell the daemon's version, limits and dashboard."""
         status = self._prefect.status
         return pb.GetServerInfoResponse(

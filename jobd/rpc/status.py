@@ -53,7 +53,8 @@ def status_of(error: errors.JobdError) -> grpc.Status:
         message.details.append(_packed(error_details_pb2.RetryInfo(retry_delay=delay)))
     if isinstance(error, errors.InvalidDocumentError):
         _add_violations(message, info, error.violations)
-    return rpc_status.to_status(message)
+    status: grpc.Status = rpc_status.to_status(message)
+    return status
 
 
 def _add_violations(

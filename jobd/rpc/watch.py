@@ -52,7 +52,8 @@ class Watcher:
 
     async def get(self, job_id: str) -> Job:
         """Give a job as it is now."""
-        return self._store.live_job(job_id) or await asyncio.to_thread(self._store.get, job_id)
+        live = self._store.live_job(job_id)
+        return live if live is not None else await asyncio.to_thread(self._store.get, job_id)
 
     def bell(self, job_id: str) -> "asyncio.Future[None]":
         """Give a future of the job's next change."""

@@ -21,10 +21,10 @@ import httpx
 import pytest
 import structlog
 
-from jobd import prefect_api, prefect_server
+from jobd import prefect_api, prefect_server, procfs
 from jobd.errors import PrefectApiError
 from jobd.prefect_api import PrefectApi, StateType, Verdict
-from jobd.prefect_pidfile import ProcessName, end_leftover, read_pid_file
+from jobd.prefect_pidfile import end_leftover, read_pid_file
 from jobd.prefect_server import PrefectServer, PrefectStatus, RemotePrefect
 from jobd.prefect_template import place_template
 
@@ -69,20 +69,9 @@ async def until(condition: Callable[[], object]) -> None:
         await asyncio.sleep(0.05)
 
 
-def lives(pid: int) -> bool:
-    """Tell whether a process runs."""
-    return ProcessName.of(pid) is not None
-
-
 def session(pid: int) -> list[int]:
     """List the running processes of a session."""
-    members = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            fields = stat.read_text().rpartition(")")[2].split()
-            if int(fields[3]) == pid and fields[0] not in "ZX":
-                members.append(int(stat.parent.name))
-    return members
+    return [process.pid for process in procfs.processes() if process.session == pid]
 
 
 @dataclass
@@ -267,7 +256,7 @@ def test_another_server_is_watched_and_left_alone(running: Running) -> None:
     away = running.do(watch(f"http://127.0.0.1:{free_port()}/api", ready=False))
     assert running.do(watch(running.server.api_url, ready=True)).ready
     assert not away.ready
-    assert lives(running.pid)
+    assert procfs.process(running.pid)
 
 
 def test_a_server_that_hangs_is_not_ready_until_it_answers_again(running: Running) -> None:
@@ -303,7 +292,7 @@ def test_a_server_that_hangs_for_good_is_replaced(running: Running, monkeypatch:
     running.do(until(lambda: running.server.status.ready))
     pid = running.pid
     os.kill(pid, signal.SIGSTOP)
-    running.do(until(lambda: not lives(pid)))
+    running.do(until(lambda: not session(pid)))
     running.do(running.server.wait_ready())
     assert running.pid != pid
     assert session(pid) == []
@@ -325,7 +314,7 @@ def test_a_taken_port_is_told_and_its_holder_is_not_mistaken_for_the_server(tmp_
         running.do(start())
     reasons = [entry["reason"] for entry in logs if entry["event"] == "prefect_ended"]
     assert reasons == [f"port {port} of 127.0.0.1 is taken by another program; free it, or give --prefect-port"]
-    assert lives(running.pid)
+    assert procfs.process(running.pid)
 
 
 @contextlib.contextmanager
@@ -360,7 +349,7 @@ def test_what_a_killed_daemon_left_is_ended_by_the_next(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", STUBBORN, str(file)], start_new_session=True) as leftover:
         try:
             asyncio.run(until(file.exists))
-            assert asyncio.run(end_leftover(file, grace=0.2)) == leftover.pid
+            assert end_leftover(file, grace=0.2) == leftover.pid
             assert session(leftover.pid) == []
             assert leftover.wait() == -signal.SIGKILL
         finally:
@@ -369,12 +358,12 @@ def test_what_a_killed_daemon_left_is_ended_by_the_next(tmp_path: Path) -> None:
 
 def test_a_process_that_only_has_the_pid_is_left_alone(tmp_path: Path) -> None:
     """A reused pid is not the server: the boot and the start time must match too."""
-    name = ProcessName.of(os.getpid())
-    assert name is not None
+    own, boot = procfs.process(os.getpid()), procfs.boot_id()
+    assert own is not None
     file = tmp_path / "server.pid"
-    for words in (f"{name.boot} {name.pid} {name.ticks + 1}", f"another-boot {name.pid} {name.ticks}", "", "nonsense"):
+    for words in (f"{boot} {own.pid} {own.start_ticks + 1}", f"another {own.pid} {own.start_ticks}", "", "nonsense"):
         file.write_text(words)
-        assert asyncio.run(end_leftover(file, grace=0.1)) is None
+        assert end_leftover(file, grace=0.1) is None
 
 
 def test_the_template_never_replaces_a_database(tmp_path: Path) -> None:
@@ -387,6 +376,19 @@ def test_the_template_never_replaces_a_database(tmp_path: Path) -> None:
     database.write_bytes(b"in use")
     assert not place_template(database, template)
     assert database.read_bytes() == b"in use"
+
+
+def test_the_servers_output_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Much output is moved to a second file, under the feet of a server that appends to it."""
+    monkeypatch.setattr(prefect_server, "_LOG_BYTES", 10)
+    server = PrefectServer(directory=tmp_path, port=1, log=LOG)
+    with (tmp_path / "server.log").open("ab", buffering=0) as output:
+        output.write(b"a long line\n")
+        server._bound_log()
+        output.write(b"a line\n")
+        server._bound_log()
+    assert (tmp_path / "server.log.1").read_bytes() == b"a long line\n"
+    assert (tmp_path / "server.log").read_bytes() == b"a line\n"
 
 
 class Guarded(BaseHTTPRequestHandler):

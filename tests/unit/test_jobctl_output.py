@@ -4,20 +4,13 @@ import io
 import json
 from datetime import UTC, datetime, timedelta
 
-import grpc
 import pytest
-from google.protobuf import any_pb2
-from google.rpc import error_details_pb2, status_pb2
 from jobapi.v1 import job_pb2
-from jobctl import errors
-from jobctl.address import Address
-from jobctl.error_report import report_as_json, report_as_text
 from jobctl.frame import Frame
 from jobctl.job_view import JobView
 from jobctl.json_output import dump_line, event_to_json, to_json
 from jobctl.plain import PlainDisplay, format_event
 from jobctl.states import is_terminal, job_state_name, parse_job_state
-from jobctl.statuses import translate
 from jobctl.summary import summarize
 from jobctl.tables import format_table
 from jobctl.terminal import escape, escape_bytes
@@ -224,79 +217,3 @@ def test_sizes_are_read_by_people(size, text):
 def test_durations_are_read_by_people(seconds, text):
     """Durations are short; a clock that is behind gives nothing negative."""
     assert text == format_duration(seconds)
-
-
-class Failed(grpc.RpcError, grpc.Call):
-    """A failed call."""
-
-    def __init__(self, code, message="", details=()):
-        self._code, self._message, self._details = code, message, details
-
-    def code(self):
-        return self._code
-
-    def details(self):
-        return self._message
-
-    def trailing_metadata(self):
-        status = status_pb2.Status(code=self._code.value[0], message=self._message)
-        for detail in self._details:
-            packed = any_pb2.Any()
-            packed.Pack(detail)
-            status.details.append(packed)
-        return (("grpc-status-details-bin", status.SerializeToString()),) if self._details else ()
-
-
-for _name in ("initial_metadata", "is_active", "time_remaining", "cancel", "add_callback"):
-    setattr(Failed, _name, lambda self, *_: None)
-Failed.__abstractmethods__ = frozenset()
-
-
-@pytest.mark.parametrize(
-    ("code", "reason", "kind", "exit_code"),
-    [
-        ("UNAVAILABLE", "", errors.UnreachableError, 5),
-        ("UNAVAILABLE", "DRAINING", errors.DrainingError, 5),
-        ("DEADLINE_EXCEEDED", "", errors.UnreachableError, 5),
-        ("UNAUTHENTICATED", "", errors.UnauthenticatedError, 4),
-        ("PERMISSION_DENIED", "FORBIDDEN", errors.NotAllowedError, 4),
-        ("NOT_FOUND", "JOB_NOT_FOUND", errors.JobNotFoundError, 6),
-        ("FAILED_PRECONDITION", "ARTIFACT_NOT_PRESENT", errors.ArtifactGoneError, 6),
-        ("INVALID_ARGUMENT", "INVALID_JOB", errors.InvalidJobError, 7),
-        ("FAILED_PRECONDITION", "INVALID_INPUT", errors.InvalidInputError, 7),
-        ("NOT_FOUND", "A_LATER_REASON", errors.NotFoundError, 6),
-        ("UNAVAILABLE", "STORAGE", errors.StorageError, 1),
-        ("INTERNAL", "", errors.ServerError, 1),
-        ("UNIMPLEMENTED", "", errors.UnsupportedError, 1),
-    ],
-)
-def test_failed_calls_become_errors_by_reason_then_by_code(code, reason, kind, exit_code):
-    """The daemon's reason decides, and the status code where the reason says nothing."""
-    details = [error_details_pb2.ErrorInfo(domain="jobd", reason=reason, metadata={"hint": "go on"})] if reason else []
-    error = translate(Failed(grpc.StatusCode[code], "told", details), Address.parse("unix:/s"))
-
-    assert kind is type(error)
-    assert exit_code == error.exit_code
-    assert (reason or kind.reason) == error.reason
-    assert not reason or error.hint == "go on"
-
-
-def test_violations_arrive_with_an_error():
-    """A bad request's violations are kept, for text and for JSON."""
-    info = error_details_pb2.ErrorInfo(domain="jobd", reason="INVALID_JOB")
-    request = error_details_pb2.BadRequest()
-    request.field_violations.add(field="steps[0]", description=f"is wrong {HOSTILE}")
-    error = translate(Failed(grpc.StatusCode.INVALID_ARGUMENT, "bad", [info, request]), Address.parse("unix:/s"))
-
-    assert [f"job file: steps[0]: is wrong {SAFE}", "jobctl: bad"] == report_as_text(error)
-    told = json.loads(report_as_json(error)[0])["error"]
-    assert (told["violations"][0]["path"], told["exit_code"]) == ("steps[0]", 7)
-
-
-def test_details_of_another_domain_are_not_ours():
-    """A proxy's reason does not choose the error."""
-    info = error_details_pb2.ErrorInfo(domain="proxy.example", reason="JOB_NOT_FOUND")
-    error = translate(Failed(grpc.StatusCode.UNAVAILABLE, "away", [info]), Address.parse("h:1"))
-
-    assert errors.UnreachableError is type(error)
-    assert error.transient

@@ -11,7 +11,8 @@ import pytest
 from jobd.catalog import BrokenModule, Module
 from jobd.errors import InvalidDocumentError, InvalidJobError
 from jobd.manifest import read_manifest
-from jobd.plan import Binding, Capacity, Plan, PlanArtifact, PlanInput, Resources, make_plan
+from jobd.plan import Binding, Capacity, Plan, PlanArtifact, PlanInput, Resources
+from jobd.planner import make_plan
 
 EXAMPLE = b"""\
 name: example_job
@@ -151,6 +152,19 @@ def test_the_example_plans():
     assert entry.outputs == (Binding(param_name="output", artifacts=("audio.wav",)),)
     assert (entry.options, entry.resources) == ((), Resources(cpus=1))
     assert (entry.timeout, entry.retries, entry.grace, entry.env, entry.preload) == (None, 0, 10, {}, ())
+
+
+def test_the_documentation_shows_what_is_tested():
+    """The first example of each reference page plans as it stands there."""
+    docs = Path(__file__).parents[2] / "docs"
+    job, manifest = (
+        (docs / page).read_text().split("```yaml\n")[1].split("```")[0].encode()
+        for page in ("job-file.md", "module.md")
+    )
+    documented = module(manifest)
+
+    assert job == EXAMPLE
+    assert make_plan(job, {documented.name: documented}, CAPACITY) == plan(EXAMPLE)
 
 
 def test_every_key_of_job_and_manifest_reaches_the_plan():

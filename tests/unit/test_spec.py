@@ -2,6 +2,8 @@
 
 # ruff: noqa: E501 - a row of a table stays on one line
 
+import time
+
 import pytest
 
 from jobd.document import read_document
@@ -294,3 +296,18 @@ def test_default_entry_names_avoid_those_that_were_chosen():
     text = job([("", ""), ("", ""), ("", "")]).replace("module: m", "module: m\n        name: m-2", 1)
 
     assert wire(text)[0].entry_names == [["m-2", "m", "m-3"]]
+
+
+@pytest.mark.parametrize("kind", ["name: i{0}, param_name: p", "param_name: p", "param_name: p{0}"])
+def test_thousands_of_job_inputs_are_wired_in_seconds(kind):
+    """Named, ambiguous or unmatched: the work does not grow with the square of the file."""
+    count = 4000
+    inputs = ", ".join(f"{{{kind.format(number)}, type: x}}" for number in range(count))
+    text = job([(f"i{number}:x", "") for number in range(count)], inputs=inputs)
+    start = time.process_time()
+
+    wiring, found = wire(text)
+
+    assert time.process_time() - start < 8
+    assert len(wiring.given) == (count if "name: i" in kind else 0)
+    assert len(found) == count - len(wiring.given)

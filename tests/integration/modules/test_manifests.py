@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from jobd.catalog import Catalog
-from jobd.plan import Capacity, make_plan
+from jobd.plan import Capacity
+from jobd.planner import make_plan
 
 ROOT = Path(__file__).parents[3]
 MODULES = sorted(path.parent for path in (ROOT / "modules").glob("*/manifest.yaml"))
