@@ -19,7 +19,8 @@ $(STAMP): requirements/dev.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --no-deps --require-hashes -r requirements/dev.txt
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
-	$(BIN)/python -m compileall -q -j 0 $(VENV)/lib jobd client protos > /dev/null || true
+	$(BIN)/python -m compileall -q -j 0 jobd client protos $(VENV)/lib > /dev/null 2>&1 || true # some packages ship files that are no Python
+	$(BIN)/python -m jobd.prefect_child --prepare
 	@touch $@
 
 demo: install ## run the media report on a made-up video, or on VIDEO=path; KEEP=1 leaves the daemon running

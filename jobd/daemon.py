@@ -18,10 +18,12 @@ from jobd.access import AccessFile, load_token
 from jobd.bells import Bells
 from jobd.catalog import Catalog
 from jobd.config import Config
+from jobd.dashboard import Dashboard
 from jobd.errors import ConfigError, StateDirectoryLockedError
 from jobd.ingest import Ingest
-from jobd.layout import StateDirectory
+from jobd.layout import StateDirectory, write_durably
 from jobd.nursery_client import NurseryClient
+from jobd.prefect_pidfile import end_leftover
 from jobd.prefect_server import PrefectServer, RemotePrefect
 from jobd.prefect_status import Prefect
 from jobd.rpc.artifact_service import ArtifactService
@@ -60,7 +62,9 @@ async def serve(config: Config) -> None:
 async def _running(config: Config, state: StateDirectory, log: FilteringBoundLogger) -> AsyncIterator[None]:
     bells = Bells()
     store = Store(state.database, changed=bells.ring_from_thread)
+    await _end_leftover_server(state, log)
     prefect = _prefect(config, state, log)
+    dashboard = Dashboard(prefect=prefect, store=store, auth=_secret("AUTH_STRING"), key=_secret("KEY"), log=log)
     catalog = Catalog(config.modules)
     uploads = Uploads(state.uploads)
     ingest = Ingest(state, store, log)
@@ -71,6 +75,7 @@ async def _running(config: Config, state: StateDirectory, log: FilteringBoundLog
         ingest=ingest,
         scheduler=scheduler,
         prefect=prefect,
+        dashboard=dashboard,
         cpus=config.capacity.cpus,
         log=log,
     )
@@ -81,7 +86,7 @@ async def _running(config: Config, state: StateDirectory, log: FilteringBoundLog
     )
     supervisor.nursery = NurseryClient(
         state.root,
-        env=nursery_environment(prefect.api_url),
+        env=nursery_environment(prefect.api_url, remote=isinstance(prefect, RemotePrefect)),
         runner_ended=supervisor.runner_ended,
         log=log,
     )
@@ -110,7 +115,13 @@ async def _running(config: Config, state: StateDirectory, log: FilteringBoundLog
     await server.start(addresses)
     access.write(log)
     log.info("serving", version=__version__, addresses=addresses, state_dir=str(state.root), dashboard=prefect.ui_url)
-    tasks = [asyncio.create_task(work) for work in (prefect.run(), supervisor.nursery.run(), supervisor.watch())]
+    works = (
+        prefect.run(),
+        supervisor.nursery.run(),
+        supervisor.watch(),
+        dashboard.watch_cancels(supervisor.cancel),
+    )
+    tasks = [asyncio.create_task(work) for work in works]
     try:
         yield
     finally:
@@ -120,6 +131,7 @@ async def _running(config: Config, state: StateDirectory, log: FilteringBoundLog
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await dashboard.close()
         await supervisor.lines.close()
         asyncio.get_running_loop().remove_reader(bell)
         bell.close()
@@ -152,20 +164,29 @@ def _stop_on_signals() -> asyncio.Event:
     return stop
 
 
+async def _end_leftover_server(state: StateDirectory, log: FilteringBoundLogger) -> None:
+    """End the Prefect server of a daemon that was killed, before its port is asked for again."""
+    pid = await asyncio.to_thread(end_leftover, state.prefect / "server.pid", grace=_GRACE_SECONDS)
+    if pid is not None:
+        log.warning("prefect_leftover_ended", pid=pid)
+
+
 def _prefect(config: Config, state: StateDirectory, log: FilteringBoundLogger) -> Prefect:
     url = config.prefect_api_url or os.environ.get("PREFECT_API_URL", "")
     if url:
-        return RemotePrefect(
-            api_url=url,
-            log=log,
-            auth=os.environ.get("PREFECT_API_AUTH_STRING", ""),
-            key=os.environ.get("PREFECT_API_KEY", ""),
-        )
-    return PrefectServer(directory=state.prefect, port=_free_port(config.prefect_port, log), log=log)
+        return RemotePrefect(api_url=url, log=log, auth=_secret("AUTH_STRING"), key=_secret("KEY"))
+    return PrefectServer(directory=state.prefect, port=_server_port(config.prefect_port, state, log), log=log)
 
 
-def _free_port(wanted: int, log: FilteringBoundLogger) -> int:
-    for port in (wanted, 0):
+def _secret(name: str) -> str:
+    return os.environ.get(f"PREFECT_API_{name}", "")
+
+
+def _server_port(wanted: int, state: StateDirectory, log: FilteringBoundLogger) -> int:
+    """Choose the port of the embedded server: the one wanted, else the last one, for runners that live, else any."""
+    file = state.prefect / "port"
+    last = int(file.read_text()) if file.exists() else 0
+    for port in (wanted or last, last, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -173,7 +194,9 @@ def _free_port(wanted: int, log: FilteringBoundLogger) -> int:
             except OSError:
                 log.warning("prefect_port_taken", port=port)
                 continue
-            return int(probe.getsockname()[1])
+            chosen = int(probe.getsockname()[1])
+        write_durably(file, f"{chosen}\n".encode())
+        return chosen
     raise ConfigError("there is no free port on 127.0.0.1 for Prefect's server")
 
 
@@ -209,7 +232,7 @@ def _prepare_socket(path: Path) -> None:
     raise ConfigError(f"another daemon serves {path}", hint="stop it, or choose another address with --listen")
 
 
-def nursery_environment(api_url: str) -> dict[str, str]:
+def nursery_environment(api_url: str, *, remote: bool) -> dict[str, str]:
     """Give the environment of the nursery, and so of every runner: the daemon's, with Prefect's settings of ours."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "GRPC_"))}
     secrets = {name: os.environ[name] for name in ("PREFECT_API_KEY", "PREFECT_API_AUTH_STRING") if name in os.environ}
@@ -223,7 +246,11 @@ def nursery_environment(api_url: str) -> dict[str, str]:
             "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "DO_NOT_TRACK": "1",
-            "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
+            # A call less at the start of every run; the embedded server is guarded by other means.
+        **({} if remote else {"PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": "false"}),
+        "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
+            # Waits of 2, 4 and 8 s; with the default of five retries an absent server would hold a runner for minutes.
+            "PREFECT_CLIENT_MAX_RETRIES": "3",
             "PREFECT_LOGGING_LEVEL": "INFO",
             "PREFECT_LOGGING_COLORS": "false",
             "PREFECT_EVENTS_WORKER_MAX_QUEUE_SIZE": "100000",

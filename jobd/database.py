@@ -120,7 +120,7 @@ class Writer:
     """The thread that writes. Changes asked for while it is busy are committed together."""
 
     def __init__(self, engine: Engine, *, committed: Callable[[], None], rolled_back: Callable[[], None]) -> None:
-        """Start the thread, in which `committed` or `rolled_back` is called after each transaction, before any answer."""
+        """Start the thread, which calls `committed` or `rolled_back` after each transaction, before any answer."""
         self._engine = engine
         self._committed = committed
         self._rolled_back = rolled_back

@@ -70,6 +70,7 @@ class JobRun:
         self._lock = threading.Lock()
         self._stop: _Stop | None = None
         self._open: set[str] = set()
+        self._begun = False
         self._verdict: JobState | None = None
         self._ended: dict[Key, EntryState] = dict.fromkeys(assignment.finished, EntryState.SUCCEEDED)
         self._attempts: dict[Key, int] = {(step, entry): count for step, entry, count in assignment.attempts}
@@ -93,10 +94,13 @@ class JobRun:
 
     def begin(self, flow_run_id: str) -> None:
         """Write down that the job's flow run has begun."""
+        self._begun = True
         self._record(events.JobStarted(flow_run_id=flow_run_id))
 
     def drive(self, run_step: Callable[[PlanStep], None]) -> JobState:
         """Take the job through its steps to its end; `run_step` calls run_entry for every entry of a step."""
+        if not self._begun:
+            self.begin("")  # there is no flow run: Prefect could not be had
         self._remove_unneeded()
         for step in self.plan.steps:
             if self._stopped() or not self._open_step(step):
@@ -107,7 +111,7 @@ class JobRun:
         return self._finish()
 
     def run_entry(self, entry: PlanEntry, show: Callable[[str], None]) -> tuple[EntryState, str]:
-        """Bring one entry to its end; give its terminal state and a sentence on it. `show` is given lines of its log."""
+        """Bring one entry to its end; give its terminal state and a sentence on it. `show` gets lines of its log."""
         key = (entry.step, entry.name)
         if key in self._ended:
             return self._ended[key], "it had ended under an earlier runner"

@@ -27,7 +27,22 @@ log = logging.getLogger("jobd.nursery")
 _FORK: TypeAdapter[Fork] = TypeAdapter(Fork)
 _DRAIN_SECONDS = 20.0
 
-_WARM = ("jobd.flow",)
+_WARM = (
+    "jobd.flow",
+    # What the first flow run of a process imports by itself: measured, a quarter of a second of every runner's life.
+    "anyio._backends._asyncio",
+    "encodings.idna",
+    "fastapi",
+    "graphviz",
+    "prefect.concurrency",
+    "prefect.engine",
+    "prefect.flow_engine",
+    "prefect.task_engine",
+    "prefect.utilities.visualization",
+    "pydantic.v1",
+    "rich._emoji_codes",
+    "sqlite3",
+)
 
 
 def main() -> None:
@@ -36,17 +51,15 @@ def main() -> None:
     state = StateDirectory(Path(sys.argv[1]))
     line = socket.socket(fileno=os.dup(0))
     os.set_inheritable(line.fileno(), False)
-    for name in (*_WARM, *_lazy_imports()):
+    for name in _WARM:
         importlib.import_module(name)
-    # What is here now is shared with every runner; a collection must not touch, and so copy, its pages.
-    gc.collect()
-    gc.freeze()
-    Nursery(state, line).serve()
+    from jobd import flow  # noqa: PLC0415 - Prefect must not be imported where only this file is looked at
 
-
-def _lazy_imports() -> list[str]:
-    text = (Path(__file__).parent / "warm_imports.txt").read_text()
-    return [name for name in text.split() if importlib.util.find_spec(name.partition(".")[0]) is not None]
+    with flow.settings():
+        # What is here now is shared with every runner; a collection must not touch, and so copy, its pages.
+        gc.collect()
+        gc.freeze()
+        Nursery(state, line).serve()
 
 
 class Nursery:

@@ -166,9 +166,19 @@ class PrefectApi:
         self, flow_run_id: uuid.UUID, state: StateType, *, name: str = "", message: str = "", force: bool = False
     ) -> Verdict:
         """Propose a state for a flow run and tell what the server made of it; forced, its rules are not asked."""
+        return await self._set_state(f"/flow_runs/{flow_run_id}", state, name=name, message=message, force=force)
+
+    async def set_task_run_state(
+        self, task_run_id: uuid.UUID, state: StateType, *, name: str = "", message: str = "", force: bool = False
+    ) -> Verdict:
+        """Propose a state for a task run and tell what the server made of it; forced, its rules are not asked."""
+        return await self._set_state(f"/task_runs/{task_run_id}", state, name=name, message=message, force=force)
+
+    async def _set_state(self, path: str, state: StateType, *, name: str, message: str, force: bool) -> Verdict:
+        """Propose a state."""
         proposed: dict[str, JsonValue] = {"type": state, "message": message, "name": name or state.title()}
         content: dict[str, JsonValue] = {"state": proposed, "force": force}
-        answer = await self._send("POST", f"/flow_runs/{flow_run_id}/set_state", content)
+        answer = await self._send("POST", f"{path}/set_state", content)
         return _parse(TypeAdapter(_Orchestrated), answer).status
 
     async def _send(self, method: str, path: str, content: Mapping[str, JsonValue] | None = None) -> bytes:

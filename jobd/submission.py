@@ -47,17 +47,6 @@ class Submission:
     priority: int | None = None
     labels: Mapping[str, str]
 
-    @property
-    def digest(self) -> str:
-        """Tell requests with different content apart."""
-        asked = {
-            "document": hashlib.sha256(self.document).hexdigest(),
-            "inputs": {name: [source.path, source.upload_id] for name, source in sorted(self.inputs.items())},
-            "priority": self.priority,
-            "labels": dict(sorted(self.labels.items())),
-        }
-        return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
-
 
 class Submissions:
     """The way in."""
@@ -78,11 +67,12 @@ class Submissions:
 
     async def submit(self, submission: Submission) -> tuple[Job, bool]:
         """Take a job on; when it returns, the job is on disk. The second value tells whether it was there before."""
-        earlier = await asyncio.to_thread(self._store.find_request, submission.request_id, submission.digest)
+        digest = await asyncio.to_thread(self._digest, submission)
+        earlier = await asyncio.to_thread(self._store.find_request, submission.request_id, digest)
         if earlier is not None:
             return earlier, True
         plan = await self.plan(submission.document)
-        acceptance = await asyncio.to_thread(self._prepare, submission, plan)
+        acceptance = await asyncio.to_thread(self._prepare, submission, plan, digest)
         folder = self._state.job(acceptance.job.id).root
         try:
             job, existed = await asyncio.wrap_future(self._store.accept(acceptance))
@@ -102,11 +92,25 @@ class Submissions:
             shutil.rmtree(folder, ignore_errors=True)
         return len(strays)
 
+    def _digest(self, submission: Submission) -> str:
+        """Tell requests with different content apart."""
+        inputs = {
+            name: self._uploads.digest(source.upload_id) if source.upload_id else source.path
+            for name, source in sorted(submission.inputs.items())
+        }
+        asked = {
+            "document": hashlib.sha256(submission.document).hexdigest(),
+            "inputs": inputs,
+            "priority": submission.priority,
+            "labels": dict(sorted(submission.labels.items())),
+        }
+        return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+
     def _plan(self, document: bytes) -> Plan:
         snapshot = self._catalog.scan()
         return make_plan(document, snapshot.modules, self._capacity, snapshot.broken)
 
-    def _prepare(self, submission: Submission, plan: Plan) -> Acceptance:
+    def _prepare(self, submission: Submission, plan: Plan, digest: str) -> Acceptance:
         sources = match_inputs(plan, submission.inputs)
         plan = _adjusted(plan, submission)
         now = time()
@@ -126,7 +130,7 @@ class Submissions:
             plan=plan,
             document=submission.document,
             request_id=submission.request_id,
-            request_digest=submission.digest,
+            request_digest=digest,
             first=tuple(Occurrence(time=now, event=event) for event in (events.JobSubmitted(), *published)),
         )
 
@@ -151,7 +155,7 @@ class Submissions:
 
     def _remove_uploads(self, submission: Submission) -> None:
         for source in submission.inputs.values():
-            self._uploads.remove(source.upload_id)
+            self._uploads.remove_data(source.upload_id)
 
 
 def match_inputs(plan: Plan, given: Mapping[str, Source]) -> dict[str, Source]:

@@ -13,6 +13,7 @@ from typing import Any
 from structlog.typing import FilteringBoundLogger
 
 from jobd import endings, events, procfs, runner
+from jobd.dashboard import Dashboard
 from jobd.events import JobEvent, Occurrence
 from jobd.ingest import Ingest
 from jobd.jobs import Job
@@ -51,6 +52,7 @@ class Supervisor:
         ingest: Ingest,
         scheduler: Scheduler,
         prefect: Prefect,
+        dashboard: Dashboard,
         cpus: float,
         log: FilteringBoundLogger,
     ) -> None:
@@ -62,6 +64,7 @@ class Supervisor:
         self._ingest = ingest
         self._scheduler = scheduler
         self._prefect = prefect
+        self._dashboard = dashboard
         self._cpus = cpus
         self._log = log
         self._launched: dict[str, float] = {}
@@ -100,7 +103,7 @@ class Supervisor:
         await self._queue(job.id)
 
     async def cancel(self, job_id: str, reason: str) -> Job:
-        """Ask for a job's end; give the job once the wish is on disk. One that has ended or is ending stays as it is."""
+        """Ask for a job's end; give the job once the wish is on disk. One that has ended or is ending stays so."""
         self._cancelled.add(job_id)
         launched = job_id in self._launched
         job = await self._decide(job_id, partial(_cancel, launched=launched, reason=reason))
@@ -224,6 +227,7 @@ class Supervisor:
     async def _recover(self, job: Job, status: int | None) -> Job:
         death = "its runner died" if status is None else f"its runner died ({runner.describe(status)})"
         self._log.error("runner_died", job=job.id, status=status, recoveries=job.recoveries)
+        self._dashboard.abandon(job.flow_run_id)
         killed = await asyncio.to_thread(_kill_leftovers, job.id)
         if killed:
             self._log.warning("leftovers_killed", job=job.id, pids=[process.pid for process in killed])

@@ -1,6 +1,6 @@
 """Files on their way in from clients that do not share the daemon's disk.
 
-An upload is a folder `<id>` that holds `data`; it appears under its id once it is whole and on disk.
+An upload is a folder `<id>` that holds `data` and its `sha256`; it appears under its id once it is whole and on disk.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from jobd.artifacts import Stored, check_output, copy_in, sync_tree
 from jobd.errors import InvalidInputError
-from jobd.layout import sync_directory
+from jobd.layout import sync_directory, write_durably
 
 _ID = re.compile(r"[0-9a-f]{32}")
 
@@ -54,6 +54,7 @@ class Uploads:
                 os.fsync(file.fileno())
             if folder:
                 _unpack(place)
+            write_durably(place / "sha256", digest.hexdigest().encode())
             place.rename(self._folder / upload_id)
             sync_directory(self._folder)
         except BaseException:
@@ -68,10 +69,21 @@ class Uploads:
             raise InvalidInputError(f"there is no upload {upload_id!r}", hint="upload the file again")
         return copy_in(source, target)
 
-    def remove(self, upload_id: str) -> None:
-        """Remove an upload that was used."""
+    def digest(self, upload_id: str) -> str:
+        """Give the sha256 of what was received, also after its use; InvalidInputError when there is no such upload."""
+        path = self._folder / upload_id / "sha256"
+        if not _ID.fullmatch(upload_id) or not path.exists():
+            raise InvalidInputError(f"there is no upload {upload_id!r}", hint="upload the file again")
+        return path.read_text()
+
+    def remove_data(self, upload_id: str) -> None:
+        """Remove the bytes of an upload that was used; its digest stays for a repeated call of the same request_id."""
         if _ID.fullmatch(upload_id):
-            shutil.rmtree(self._folder / upload_id, ignore_errors=True)
+            data = self._folder / upload_id / "data"
+            if data.is_dir():
+                shutil.rmtree(data, ignore_errors=True)
+            else:
+                data.unlink(missing_ok=True)
 
     def remove_older(self, time: float) -> None:
         """Remove what was begun or completed before `time`, in seconds since the epoch."""

@@ -27,8 +27,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._log = log
 
     async def intercept_service(
-        self, continuation: Callable[[Details], Awaitable[Handler | None]], handler_call_details: Details
-    ) -> Handler | None:
+        self, continuation: Callable[[Details], Awaitable["Handler | None"]], handler_call_details: Details
+    ) -> "Handler | None":
         """Wrap the handler of a call."""
         handler = await continuation(handler_call_details)
         method = handler_call_details.method
