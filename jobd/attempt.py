@@ -50,6 +50,8 @@ class Attempt:
     record: Record
     wake_fd: int
     """Readable from the moment that the attempt is to be ended."""
+    stop_reason: Callable[[], str]
+    """Says why, then."""
 
     @property
     def log(self) -> Path:
@@ -205,7 +207,7 @@ class _Watch:
     def _follow(self) -> Failed | Cancelled | None:
         while (awaited := self._process.wait(self._patience(), self._attempt.wake_fd)) is not Awaited.END:
             if awaited is Awaited.WAKE:
-                return Cancelled(self._end("the job was cancelled"))
+                return Cancelled(self._end(self._attempt.stop_reason()))
             if self._deadline is not None and monotonic() >= self._deadline:
                 told = self._end(f"it ran longer than its timeout of {self._attempt.entry.timeout:g} s")
                 return _failed(self._attempt, FailureKind.TIMEOUT, told)

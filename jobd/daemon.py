@@ -247,8 +247,8 @@ def nursery_environment(api_url: str, *, remote: bool) -> dict[str, str]:
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "DO_NOT_TRACK": "1",
             # A call less at the start of every run; the embedded server is guarded by other means.
-        **({} if remote else {"PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": "false"}),
-        "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
+            **({} if remote else {"PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": "false"}),
+            "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
             # Waits of 2, 4 and 8 s; with the default of five retries an absent server would hold a runner for minutes.
             "PREFECT_CLIENT_MAX_RETRIES": "3",
             "PREFECT_LOGGING_LEVEL": "INFO",

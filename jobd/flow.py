@@ -4,7 +4,6 @@ Prefect is the engine and the dashboard, never the memory: how a job ended is wh
 raises although all work was done.
 """
 
-import logging
 import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -25,8 +24,6 @@ from jobd.job_run import JobRun
 from jobd.plain import thread_count
 from jobd.plan import PlanEntry, PlanStep
 from jobd.states import EntryState, JobState
-
-log = logging.getLogger("jobd.runner")
 
 _SHOWN_LINES = 1000
 """At most this many lines of an entry's log are sent to Prefect; all of them are in the entry's own log."""
@@ -50,7 +47,9 @@ def run_as_flow(run: JobRun) -> None:
         run.begin(str(context.flow_run.id) if context and context.flow_run else "")
         # Task runs that bear tags ask the server for a place under each tag's limit: a call more for each entry.
         with TagsContext(current_tags=set()):
-            return _STATES[run.drive(_StepMapper(run).run_step)](run.verdict_message)
+            verdict = run.drive(_StepMapper(run).run_step)
+        _list_public(run)
+        return _STATES[verdict](run.verdict_message)
 
     with tags("jobd", f"job:{run.job_id}"):
         job_flow(run.job_id, return_state=True)
@@ -119,29 +118,21 @@ class _StepMapper:
                 logger.info("%s", line)
 
         state, message = self._run.run_entry(entry, show)
-        if state is EntryState.SUCCEEDED:
-            self._list_public(entry)
-        else:
+        if state is not EntryState.SUCCEEDED:
             logger.error("%s", message)
         return _ENTRY_STATES[state](message)
 
-    def _list_public(self, entry: PlanEntry) -> None:
-        public = {artifact.name for artifact in self._run.plan.artifacts if artifact.public}
-        for binding in entry.outputs:
-            for name in public.intersection(binding.artifacts):
-                _list_artifact(self._run, entry, name)
 
-
-def _list_artifact(run: JobRun, entry: PlanEntry, name: str) -> None:
-    """Show a public output in the dashboard; that it cannot be shown harms nothing but the dashboard."""
-    try:
-        create_link_artifact(
-            link=run.artifacts.path(name).as_uri(),
-            link_text=name,
-            description=f"Made by {entry.step}/{entry.name}; `jobctl download {run.job_id} {name}` fetches it.",
-        )
-    except Exception:
-        log.exception("artifact_not_listed name=%s", name)
+def _list_public(run: JobRun) -> None:
+    """Show the public artifacts in the dashboard, once the job has ended: a slow server must not hold up a step."""
+    for artifact in run.plan.artifacts:
+        if artifact.public and artifact.step and run.artifacts.path(artifact.name).exists():
+            create_link_artifact(
+                link=run.artifacts.path(artifact.name).as_uri(),
+                link_text=artifact.name,
+                description=f"Made by {artifact.step}/{artifact.entry}; "
+                f"`jobctl download {run.job_id} {artifact.name}` fetches it.",
+            )
 
 
 def _flow_name(name: str) -> str:

@@ -16,6 +16,7 @@ from jobd import events
 from jobd.artifacts import ArtifactStore
 from jobd.attempt import Attempt, Cancelled, Failed, Succeeded, run_attempt
 from jobd.backoff import delay_before
+from jobd.errors import JobdError
 from jobd.events import Failure, FailureKind, JobEvent, Occurrence
 from jobd.journal import Journal
 from jobd.layout import JobDirectory
@@ -34,6 +35,12 @@ class Doorbell(Protocol):
 
     def __call__(self) -> None:
         """Ring, without waiting; nobody may be there."""
+
+
+class TooLateError(JobdError):
+    """The job has begun with another engine."""
+
+    reason = "TOO_LATE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +77,11 @@ class JobRun:
         self._lock = threading.Lock()
         self._stop: _Stop | None = None
         self._open: set[str] = set()
-        self._begun = False
+        self._begun = threading.Event()
         self._verdict: JobState | None = None
         self._ended: dict[Key, EntryState] = dict.fromkeys(assignment.finished, EntryState.SUCCEEDED)
         self._attempts: dict[Key, int] = {(step, entry): count for step, entry, count in assignment.attempts}
+        self._started = assignment.started
         self._present = set(assignment.present)
         self._public = {artifact.name for artifact in plan.artifacts if artifact.public}
         self._consumers = {artifact.name: set(artifact.consumers) - self._ended.keys() for artifact in plan.artifacts}
@@ -93,14 +101,18 @@ class JobRun:
         return (entry.step, entry.name) in self._ended
 
     def begin(self, flow_run_id: str) -> None:
-        """Write down that the job's flow run has begun."""
-        self._begun = True
+        """Write down that the job's flow run has begun; TooLateError when another engine was given the job."""
+        with self._lock:
+            if self._begun.is_set():
+                raise TooLateError(f"job {self.job_id} has begun without this flow run")
+            self._begun.set()
         self._record(events.JobStarted(flow_run_id=flow_run_id))
 
     def drive(self, run_step: Callable[[PlanStep], None]) -> JobState:
         """Take the job through its steps to its end; `run_step` calls run_entry for every entry of a step."""
-        if not self._begun:
+        if not self._begun.is_set():
             self.begin("")  # there is no flow run: Prefect could not be had
+        timer = self._arm_timeout()
         self._remove_unneeded()
         for step in self.plan.steps:
             if self._stopped() or not self._open_step(step):
@@ -108,7 +120,13 @@ class JobRun:
             run_step(step)
             if all(self._ended.get((step.name, entry.name)) is EntryState.SUCCEEDED for entry in step.entries):
                 self._record(events.StepSucceeded(step=step.name))
+        if timer is not None:
+            timer.cancel()
         return self._finish()
+
+    def wait_begun(self, seconds: float) -> bool:
+        """Wait until the job has begun, or the time is up; tell which."""
+        return self._begun.wait(seconds)
 
     def run_entry(self, entry: PlanEntry, show: Callable[[str], None]) -> tuple[EntryState, str]:
         """Bring one entry to its end; give its terminal state and a sentence on it. `show` gets lines of its log."""
@@ -153,6 +171,7 @@ class JobRun:
             artifacts=self.artifacts,
             record=self._record,
             wake_fd=self._link.wake_fd,
+            stop_reason=self._stop_reason,
         )
 
     def _succeed_entry(self, entry: PlanEntry, outcome: Succeeded) -> tuple[EntryState, str]:
@@ -254,6 +273,24 @@ class JobRun:
     def _stopped(self) -> bool:
         self._note_cancel()
         return self._stop is not None
+
+    def _stop_reason(self) -> str:
+        self._note_cancel()
+        return self._stop.reason if self._stop else "the job stops"
+
+    def _arm_timeout(self) -> threading.Timer | None:
+        if self.plan.timeout is None:
+            return None
+        left = self.plan.timeout - (time() - (self._started or time()))
+        timer = threading.Timer(max(0.0, left), self._time_out)
+        timer.daemon = True
+        timer.start()
+        return timer
+
+    def _time_out(self) -> None:
+        message = f"the job ran longer than its timeout of {self.plan.timeout:g} s"
+        self._stop_with(_Stop(JobState.FAILED, message, Failure(kind=FailureKind.TIMEOUT, message=message)))
+        self._link.interrupt()
 
     def _note_cancel(self) -> None:
         reason = self._link.cancel_reason

@@ -30,7 +30,7 @@ class Link:
         self._abandoned = False
         self._closed = threading.Event()
         self.wake_fd, self._wake_end = os.pipe2(os.O_CLOEXEC)
-        """Readable from the moment that the job is to be cancelled."""
+        """Readable from the moment that running entries are to be ended."""
         threading.Thread(target=self._keep, name="link", daemon=True).start()
 
     @property
@@ -60,6 +60,12 @@ class Link:
         """Stop waiting for capacity, now and from now on."""
         with self._changed:
             self._abandoned = True
+            self._changed.notify_all()
+
+    def interrupt(self) -> None:
+        """Have running entries ended, and stop waiting for capacity."""
+        with self._changed:
+            self._interrupt()
             self._changed.notify_all()
 
     def wait_cancelled(self, seconds: float) -> bool:
@@ -126,7 +132,13 @@ class Link:
     def _cancel(self, reason: str) -> None:
         if self._cancel_reason is None:
             self._cancel_reason = reason
+            self._interrupt()
+
+    def _interrupt(self) -> None:
+        self._abandoned = True
+        if self._wake_end >= 0:
             os.close(self._wake_end)
+            self._wake_end = -1
 
     def _hang_up(self) -> None:
         if self._socket is not None:

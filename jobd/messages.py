@@ -25,6 +25,8 @@ class Assignment(_Message):
     """Entries, by step and name, that have succeeded under an earlier runner."""
     attempts: tuple[tuple[str, str, int], ...] = ()
     """How many attempts of an entry, by step and name, there were under earlier runners."""
+    started: float | None = None
+    """When the job first started, in seconds since the epoch; None when it did not yet."""
     present: tuple[str, ...] = ()
     """Artifacts that are on disk."""
 

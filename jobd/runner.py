@@ -1,11 +1,13 @@
 """The process that runs one job. It outlives the daemon, and is known to live by the lock it holds."""
 
 import contextlib
+import contextvars
 import fcntl
 import logging
 import os
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -29,6 +31,11 @@ EXIT_NOT_DONE = 70
 EXIT_LOCKED = 75
 """Another runner of this job lives."""
 
+BEGIN_SECONDS = 20.0
+"""An engine that has not begun the job by then has lost it."""
+END_SECONDS = 20.0
+"""How long an engine may go on after the job's end."""
+
 Engine = Callable[[JobRun], None]
 
 
@@ -50,18 +57,28 @@ def run_job(state: StateDirectory, job_id: str, engine: Engine) -> int:
 
 
 def _run(run: JobRun, engine: Engine) -> JobState | None:
-    for attempt in (engine, run_plainly):
-        try:
-            attempt(run)
-        except OSError:
-            # The journal cannot be written: what is not written down did not happen, so nothing more may.
-            log.exception("disk_failed")
-            return run.verdict
-        except Exception:
-            log.exception("engine_failed engine=%s", attempt.__name__)
-        if run.verdict is not None:
-            return run.verdict
-    return None
+    """Run through `engine` as long as it keeps its bounds; whatever it leaves undone is done plainly."""
+    context = contextvars.copy_context()
+    thread = threading.Thread(target=context.run, args=(_attempt, engine, run), name="engine", daemon=True)
+    thread.start()
+    if run.wait_begun(BEGIN_SECONDS):
+        while thread.is_alive() and run.verdict is None:
+            thread.join(1.0)
+        # The job is done; what is left is the engine's own affair, and it gets a bounded time for it.
+        thread.join(END_SECONDS)
+    else:
+        log.warning("engine_too_slow seconds=%s", BEGIN_SECONDS)
+    if run.verdict is None:
+        _attempt(run_plainly, run)
+    return run.verdict
+
+
+def _attempt(engine: Engine, run: JobRun) -> None:
+    try:
+        engine(run)
+    except Exception:
+        # What it has done is in the journal, and what it has not is left to whoever comes next.
+        log.exception("engine_failed engine=%s", engine.__name__)
 
 
 @contextlib.contextmanager

@@ -308,6 +308,7 @@ def _assignment(job: Job, cpus: float) -> Assignment:
     return Assignment(
         job_id=job.id,
         cpus=cpus,
+        started=job.started,
         finished=tuple((entry.step, entry.name) for entry in job.entries if entry.state is EntryState.SUCCEEDED),
         attempts=tuple((entry.step, entry.name, entry.attempt) for entry in job.entries if entry.attempt),
         present=tuple(item.name for item in job.artifacts if item.state is ArtifactState.PRESENT),

@@ -63,8 +63,8 @@ CASES: dict[str, tuple[bytes, str]] = {
     "no steps": (b"name: x\n", r"steps"),
     "steps that are a word": (b"name: x\nsteps: many\n", r":2: steps: "),
     "no entries": (b"name: x\nsteps: [{name: s, entries: []}]\n", r":1: steps\[0\]\.entries: "),
-    "public that is a word": (change("public: true ", "public: maybe "), rf":17: {OUTPUT}\.public: "),
-    "an unknown key": (change("public: true ", "publik: true "), rf":17: {OUTPUT}\.publik: .*public"),
+    "public that is a word": (change("public: true ", "public: maybe "), rf":18: {OUTPUT}\.public: "),
+    "an unknown key": (change("public: true ", "publik: true "), rf":18: {OUTPUT}\.publik: .*public"),
     "an unknown key at the top": (change("version: 1.0", "versoin: 1.0"), r":2: versoin: .*version"),
     "an unknown module": (
         change("module: example_module", "module: exampel_module"),
@@ -76,7 +76,7 @@ CASES: dict[str, tuple[bytes, str]] = {
     ),
     "a superfluous parameter": (
         change("            param_name: output", "            param_name: outptu"),
-        rf":15: {OUTPUT}\.param_name: .*outptu",
+        rf":16: {OUTPUT}\.param_name: .*outptu",
     ),
     "a parameter given twice": (
         change("        output_artifacts:", "          - {name: v2, param_name: input, type: video}\n        output_artifacts:"),
@@ -86,7 +86,7 @@ CASES: dict[str, tuple[bytes, str]] = {
         change("      - module: example_module", "      - module: example_module\n        params: {speed: 3}"),
         r":10: steps\[0\]\.entries\[0\]\.params\.speed: ",
     ),
-    "a type that the module does not make": (change("type: audio", "type: text"), rf":16: {OUTPUT}\.type: .*audio"),
+    "a type that the module does not make": (change("type: audio", "type: text"), rf":17: {OUTPUT}\.type: .*audio"),
     "a type that the module does not take": (
         change("            type: video", "            type: audio"),
         rf":13: {INPUT}\.type: .*video",
@@ -98,18 +98,18 @@ CASES: dict[str, tuple[bytes, str]] = {
     "a consumer beside its producer": (chain((("in", "x"), ("x", "y"))), r"entries\[1\]\.input_artifacts\[0\].*step"),
     "a consumer before its producer": (chain((("x", "y"),), (("in", "x"),)), r"steps\[0\].*input_artifacts\[0\].*step"),
     "two steps of one name": (chain((("in", "x"),), (("in", "y"),)).replace(b"s1", b"s0"), r"steps\[1\]\.name: "),
-    "a name with a separator": (rename("../audio.wav"), rf":14: {OUTPUT}\.name: "),
-    "an absolute name": (rename("/etc/passwd"), rf":14: {OUTPUT}\.name: "),
-    "a name with a backslash": (rename("a\\b"), rf":14: {OUTPUT}\.name: "),
-    "the name .": (rename("."), rf":14: {OUTPUT}\.name: "),
-    "the name ..": (rename(".."), rf":14: {OUTPUT}\.name: "),
-    "an empty name": (rename(""), rf":14: {OUTPUT}\.name: "),
-    "a leading dash": (rename("-rf"), rf":14: {OUTPUT}\.name: "),
-    "a newline": (rename("a\nb"), rf":14: {OUTPUT}\.name: "),
-    "a NUL": (rename("a\0b"), r":14: "),
-    "a bidirectional mark": (rename("a‮gpj.exe"), r":14: "),
-    "300 bytes": (rename("x" * 300), rf":14: {OUTPUT}\.name: .*255"),
-    "300 bytes in 100 characters": (rename("文" * 100), rf":14: {OUTPUT}\.name: .*255"),
+    "a name with a separator": (rename("../audio.wav"), rf":15: {OUTPUT}\.name: "),
+    "an absolute name": (rename("/etc/passwd"), rf":15: {OUTPUT}\.name: "),
+    "a name with a backslash": (rename("a\\b"), rf":15: {OUTPUT}\.name: "),
+    "the name .": (rename("."), rf":15: {OUTPUT}\.name: "),
+    "the name ..": (rename(".."), rf":15: {OUTPUT}\.name: "),
+    "an empty name": (rename(""), rf":15: {OUTPUT}\.name: "),
+    "a leading dash": (rename("-rf"), rf":15: {OUTPUT}\.name: "),
+    "a newline": (rename("a\nb"), rf":15: {OUTPUT}\.name: "),
+    "a NUL": (rename("a\0b"), r":15: "),
+    "a bidirectional mark": (rename("a‮gpj.exe"), r":15: "),
+    "300 bytes": (rename("x" * 300), rf":15: {OUTPUT}\.name: .*255"),
+    "300 bytes in 100 characters": (rename("文" * 100), rf":15: {OUTPUT}\.name: .*255"),
     "more than the machine has": (
         change("      - module: example_module", "      - module: example_module\n        resources: {cpus: 3}"),
         r":10: steps\[0\]\.entries\[0\]\.resources.*cpus",
@@ -160,10 +160,10 @@ def test_validate_tells_the_same(refuse, case):
 
 
 def test_all_violations_are_told_at_once(refuse):
-    """Three mistakes are three lines, in the order of the file."""
+    """Mistakes of form and of meaning in one file are each a line, in the order of the file."""
     content = GOOD.replace("example_module", "nothing").replace("audio.wav", "../a").replace("version", "versio")
     told = refuse(content.encode(), command="validate")
-    assert re.findall(r"job\.yaml:(\d+): ", told) == ["2", "9", "14"]
+    assert re.findall(r"job\.yaml:(\d+): ", told) == ["2", "9", "15"]
     assert "3 problems" in told
 
 

@@ -30,7 +30,7 @@ def test_a_cancelled_job_has_every_entry_ended(job: Job, play, before: tuple[Job
     """Every open entry is cancelled if it had started and skipped if not, and then the job is cancelled."""
     job = play(job, *before, events.JobCancelling(reason="asked"))
     ended = play(job, *endings.cancelled(job, "asked"))
-    assert (JobState.CANCELLED, "asked", 3) == (ended.state, ended.reason, ended.ended_entry_count)
+    assert (ended.state, ended.reason, ended.ended_entry_count) == (JobState.CANCELLED, "asked", 3)
     for old, new in zip(job.entries, ended.entries, strict=True):
         started = old.state in {EntryState.RUNNING, EntryState.RETRYING}
         kept = old.state if old.state is EntryState.SUCCEEDED else None
@@ -41,18 +41,18 @@ def test_a_failed_job_blames_the_system(job: Job, play):
     """Started entries fail through no fault of their module, the others are skipped, and the job tells why."""
     job = play(job, *STARTED)
     ended = play(job, *endings.failed(job, "its runner died"))
-    assert (JobState.FAILED, FailureKind.SYSTEM, "its runner died") == (
+    assert (
         ended.state,
         ended.failure.kind,
         ended.failure.message,
-    )
-    assert [EntryState.FAILED, EntryState.SKIPPED, EntryState.SKIPPED] == [entry.state for entry in ended.entries]
+    ) == (JobState.FAILED, FailureKind.SYSTEM, "its runner died")
+    assert [entry.state for entry in ended.entries] == [EntryState.FAILED, EntryState.SKIPPED, EntryState.SKIPPED]
     failure = ended.entry("cut", "left").failure
-    assert ("cut", "left", FailureKind.SYSTEM) == (failure.step, failure.entry, failure.kind)
+    assert (failure.step, failure.entry, failure.kind) == ("cut", "left", FailureKind.SYSTEM)
 
 
 @pytest.mark.parametrize("ending", [endings.cancelled, endings.failed])
 def test_an_ended_job_has_nothing_left_to_end(job: Job, play, ending: Callable):
     """A job that has ended gets no further event, so that it has one terminal event only."""
     job = play(job, events.JobSubmitted(), events.JobFailed(failure=endings._failure("no disk")))
-    assert () == ending(job, "again")
+    assert ending(job, "again") == ()

@@ -23,24 +23,24 @@ RETRYING = events.EntryRetrying(**LEFT, attempt=1, failure=FAILURE, delay_second
 
 def test_a_new_job_is_queued_and_has_the_parts_of_its_plan(job: Job):
     """A job starts with its plan's entries, artifacts and texts, and no event."""
-    assert (JobState.QUEUED, 0, 3, 0) == (job.state, job.sequence, job.entry_count, job.ended_entry_count)
-    assert ("example", "1.0", 3, {"team": "news"}) == (job.name, job.version, job.priority, dict(job.labels))
-    assert ("left.txt", "right.txt") == job.entry("join", "all").inputs
-    assert ("cut", "left", False) == (job.artifact("left.txt").step, job.artifact("left.txt").entry, job.terminal)
+    assert (job.state, job.sequence, job.entry_count, job.ended_entry_count) == (JobState.QUEUED, 0, 3, 0)
+    assert (job.name, job.version, job.priority, dict(job.labels)) == ("example", "1.0", 3, {"team": "news"})
+    assert job.entry("join", "all").inputs == ("left.txt", "right.txt")
+    assert (job.artifact("left.txt").step, job.artifact("left.txt").entry, job.terminal) == ("cut", "left", False)
 
 
 def test_waiting_tells_why(job: Job, play):
     """The reason why a queued job waits is kept until it starts."""
     job = play(job, events.JobSubmitted(), events.JobWaiting(reason="it waits for capacity"))
-    assert (JobState.QUEUED, "it waits for capacity") == (job.state, job.reason)
+    assert (job.state, job.reason) == (JobState.QUEUED, "it waits for capacity")
     job = play(job, events.JobStarted(flow_run_id="run-1"))
-    assert (JobState.RUNNING, "", "run-1") == (job.state, job.reason, job.flow_run_id)
+    assert (job.state, job.reason, job.flow_run_id) == (JobState.RUNNING, "", "run-1")
 
 
 def test_a_second_start_keeps_the_first_time(job: Job, play):
     """After a recovery the job starts again: a new flow run, the same start."""
     job = play(job, *RUNNING, events.JobRecovering(reason="it died"), events.JobStarted(flow_run_id="run-2"))
-    assert ("run-2", 1002.0, 1) == (job.flow_run_id, job.started, job.recoveries)
+    assert (job.flow_run_id, job.started, job.recoveries) == ("run-2", 1002.0, 1)
 
 
 def test_an_entry_that_starts_runs_its_attempt(job: Job, play):
@@ -48,19 +48,19 @@ def test_an_entry_that_starts_runs_its_attempt(job: Job, play):
     job = play(job, *RUNNING, events.EntryProgress(**LEFT, percent=50, status="half"), RETRYING)
     job = play(job, events.EntryWaiting(**LEFT), events.EntryStarted(**LEFT, attempt=2, pid=43))
     left = job.entry("cut", "left")
-    assert (EntryState.RUNNING, 2, None, "", 1005.0) == (
+    assert (
         left.state,
         left.attempt,
         left.progress,
         left.status,
         left.started,
-    )
+    ) == (EntryState.RUNNING, 2, None, "", 1005.0)
 
 
 def test_progress_and_status_change_apart(job: Job, play):
     """A report of one of the two leaves the other as it was."""
     job = play(job, *RUNNING, events.EntryProgress(**LEFT, percent=25), events.EntryProgress(**LEFT, status="reading"))
-    assert (25, "reading") == (job.entry("cut", "left").progress, job.entry("cut", "left").status)
+    assert (job.entry("cut", "left").progress, job.entry("cut", "left").status) == (25, "reading")
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_an_entry_that_ends_is_counted(job: Job, play, event: JobEvent, state: E
 def test_a_skipped_entry_never_started(job: Job, play):
     """An entry of a step that never began can be skipped."""
     job = play(job, events.JobSubmitted(), events.EntrySkipped(step="join", entry="all", reason="an entry failed"))
-    assert (EntryState.SKIPPED, None) == (job.entry("join", "all").state, job.entry("join", "all").started)
+    assert (job.entry("join", "all").state, job.entry("join", "all").started) == (EntryState.SKIPPED, None)
 
 
 def test_recovering_sends_open_entries_back_and_leaves_ended_ones(job: Job, play):
@@ -91,8 +91,8 @@ def test_recovering_sends_open_entries_back_and_leaves_ended_ones(job: Job, play
     job = play(job, events.EntryStarted(step="cut", entry="right", attempt=1, pid=44))
     job = play(job, events.JobRecovering(reason="its runner died"))
     states = [entry.state for entry in job.entries]
-    assert [EntryState.SUCCEEDED, EntryState.PENDING, EntryState.PENDING] == states
-    assert (1, 1, JobState.RUNNING) == (job.entry("cut", "right").attempt, job.ended_entry_count, job.state)
+    assert states == [EntryState.SUCCEEDED, EntryState.PENDING, EntryState.PENDING]
+    assert (job.entry("cut", "right").attempt, job.ended_entry_count, job.state) == (1, 1, JobState.RUNNING)
 
 
 def test_an_artifact_comes_and_goes(job: Job, play):
@@ -100,10 +100,10 @@ def test_an_artifact_comes_and_goes(job: Job, play):
     published = events.ArtifactPublished(name="left.txt", size_bytes=7, folder=True)
     job = play(job, events.JobSubmitted(), published)
     left = job.artifact("left.txt")
-    assert (ArtifactState.PRESENT, 7, True, "") == (left.state, left.size_bytes, left.folder, left.reason)
+    assert (left.state, left.size_bytes, left.folder, left.reason) == (ArtifactState.PRESENT, 7, True, "")
     job = play(job, events.ArtifactRemoved(name="left.txt", reason="used up"))
-    assert (ArtifactState.REMOVED, "used up") == (job.artifact("left.txt").state, job.artifact("left.txt").reason)
-    assert ArtifactState.PRESENT == play(job, published).artifact("left.txt").state
+    assert (job.artifact("left.txt").state, job.artifact("left.txt").reason) == (ArtifactState.REMOVED, "used up")
+    assert play(job, published).artifact("left.txt").state == ArtifactState.PRESENT
 
 
 @pytest.mark.parametrize(

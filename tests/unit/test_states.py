@@ -49,7 +49,7 @@ LEGAL_ENTRY_MOVES = {
 }
 
 
-@pytest.mark.parametrize(("old", "new"), itertools.product(JobState, JobState))
+@pytest.mark.parametrize(("old", "new"), [*itertools.product(JobState, JobState)])
 def test_a_job_makes_a_move_only_if_it_is_legal(old: JobState, new: JobState):
     """Every pair of job states is allowed or refused as the list above says."""
     if (old.value, new.value) in LEGAL_JOB_MOVES:
@@ -59,7 +59,7 @@ def test_a_job_makes_a_move_only_if_it_is_legal(old: JobState, new: JobState):
             check_job_move(old, new)
 
 
-@pytest.mark.parametrize(("old", "new"), itertools.product(EntryState, EntryState))
+@pytest.mark.parametrize(("old", "new"), [*itertools.product(EntryState, EntryState)])
 def test_an_entry_makes_a_move_only_if_it_is_legal(old: EntryState, new: EntryState):
     """Every pair of entry states is allowed or refused as the list above says."""
     if (old.value, new.value) in LEGAL_ENTRY_MOVES:

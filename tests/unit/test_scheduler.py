@@ -1,0 +1,266 @@
+"""Who gets capacity when: in order of priority and age, never more than there is, and taken over after a restart."""
+
+import random
+from dataclasses import dataclass, field
+
+import pytest
+
+from jobd.plan import Capacity, Resources
+from jobd.scheduler import Scheduler
+
+ONE, TWO = Resources(cpus=1), Resources(cpus=2)
+
+
+@dataclass
+class Machine:
+    """A scheduler and the grants it made, oldest first."""
+
+    scheduler: Scheduler
+    grants: list[tuple[str, str | None]] = field(default_factory=list)
+
+    def new(self) -> list[tuple[str, str | None]]:
+        """Give the grants since the last question."""
+        made, self.grants[:] = list(self.grants), []
+        return made
+
+
+@pytest.fixture
+def machine():
+    """Give a function that makes a machine with jobs a, b, c, d known to it in this order."""
+
+    def make(cpus: float = 2, priorities: tuple[int, ...] = (0, 0, 0, 0), **rest) -> Machine:
+        grants: list[tuple[str, str | None]] = []
+        scheduler = Scheduler(Capacity(cpus=cpus, **rest), lambda job_id, key: grants.append((job_id, key)))
+        for number, priority in enumerate(priorities):
+            scheduler.know("abcd"[number], priority=priority, number=number)
+        return Machine(scheduler, grants)
+
+    return make
+
+
+def test_first_come_is_first_served(machine):
+    """With room for two, the first two wishes are granted, and the next when one of them is given back."""
+    it = machine()
+    for key in ("x", "y", "z", "w"):
+        it.scheduler.want("a", key, ONE)
+    assert it.new() == [("a", "x"), ("a", "y")]
+    it.scheduler.release("a", "x")
+    assert it.new() == [("a", "z")]
+    it.scheduler.release("a", "y")
+    it.scheduler.release("a", "z")
+    assert it.new() == [("a", "w")]
+
+
+def test_an_older_job_goes_before_a_younger_one(machine):
+    """A wish of an older job is granted before earlier wishes of a younger job."""
+    it = machine(1)
+    it.scheduler.want("c", "x", ONE)
+    it.scheduler.want("b", "x", ONE)
+    it.scheduler.want("a", "x", ONE)
+    it.scheduler.release("c", "x")
+    it.scheduler.release("a", "x")
+    assert it.new() == [("c", "x"), ("a", "x"), ("b", "x")]
+
+
+def test_priority_goes_before_age(machine):
+    """The job of the highest priority is served first, whenever it came."""
+    it = machine(1, priorities=(0, 5, -5, 0))
+    it.scheduler.want("a", "x", ONE)
+    for job_id in ("c", "d", "b"):
+        it.scheduler.want_start(job_id, ONE)
+    for job_id in ("a", "b", "d"):
+        it.scheduler.forget(job_id)
+    assert it.new() == [("a", "x"), ("b", None), ("d", None), ("c", None)]
+
+
+def test_a_large_wish_is_not_overtaken(machine):
+    """Small wishes behind a large one wait with it, so that it is not put off for ever."""
+    it = machine(2)
+    it.scheduler.want("a", "small", ONE)
+    it.scheduler.want("b", "large", TWO)
+    it.scheduler.want("c", "small", ONE)
+    assert it.new() == [("a", "small")]
+    it.scheduler.release("a", "small")
+    assert it.new() == [("b", "large")]
+    it.scheduler.release("b", "large")
+    assert it.new() == [("c", "small")]
+
+
+def test_a_start_sets_capacity_aside_for_the_first_wish(machine):
+    """What a start was granted is held, and becomes the first lease instead of being held twice."""
+    it = machine(1)
+    it.scheduler.want_start("a", ONE)
+    it.scheduler.want_start("b", ONE)
+    assert it.new() == [("a", None)]
+    assert it.scheduler.used().cpus == 1
+    it.scheduler.want("a", "x", ONE)
+    assert it.new() == [("a", "x")]
+    assert it.scheduler.used().cpus == 1
+    it.scheduler.release("a", "x")
+    assert it.new() == [("b", None)]
+
+
+def test_a_wish_counts_once(machine):
+    """A wish that is repeated, waiting or granted, changes nothing."""
+    it = machine(1)
+    for _ in range(3):
+        it.scheduler.want("a", "x", ONE)
+        it.scheduler.want("b", "x", ONE)
+    assert it.new() == [("a", "x")]
+    it.scheduler.release("a", "x")
+    it.scheduler.release("b", "x")
+    assert it.new() == [("b", "x")]
+    assert (it.scheduler.used().cpus, it.scheduler.waits("b")) == (0, False)
+
+
+def test_a_wish_can_be_taken_back(machine):
+    """A wish that was released before it was granted is never granted, and makes way for the next."""
+    it = machine(2)
+    it.scheduler.want("a", "x", ONE)
+    it.scheduler.want("b", "large", TWO)
+    it.scheduler.want("c", "x", ONE)
+    it.new()
+    assert it.scheduler.waits("b")
+    it.scheduler.release("b", "large")
+    assert it.new() == [("c", "x")]
+    assert not it.scheduler.waits("b")
+
+
+def test_nothing_is_granted_while_held_back(machine):
+    """After a restart nothing is granted until the runners have told what they hold."""
+    it = machine(2)
+    it.scheduler.hold_back()
+    it.scheduler.want_start("b", ONE)
+    it.scheduler.want("a", "y", ONE)
+    it.scheduler.hold("a", "x", ONE)
+    assert it.new() == []
+    it.scheduler.resume()
+    assert it.new() == [("a", "y")]
+    it.scheduler.release("a", "x")
+    assert it.new() == [("b", None)]
+
+
+def test_leases_beyond_the_capacity_are_honoured(machine):
+    """A daemon that came back with less capacity counts what is held, and grants when enough was given back."""
+    it = machine(1)
+    it.scheduler.hold_back()
+    it.scheduler.hold("a", "x", TWO)
+    it.scheduler.hold("a", "y", ONE)
+    it.scheduler.resume()
+    it.scheduler.want("b", "x", ONE)
+    assert (it.new(), it.scheduler.used().cpus) == ([], 3)
+    it.scheduler.release("a", "x")
+    assert it.new() == []
+    it.scheduler.release("a", "y")
+    assert it.new() == [("b", "x")]
+
+
+def test_forgetting_a_job_gives_everything_back(machine):
+    """Leases, wishes and what was set aside go with the job; its late words change nothing."""
+    it = machine(2)
+    it.scheduler.want("a", "x", ONE)
+    it.scheduler.want("a", "large", TWO)
+    it.scheduler.want_start("b", TWO)
+    it.new()
+    it.scheduler.forget("a")
+    assert it.new() == [("b", None)]
+    it.scheduler.want("a", "y", ONE)
+    it.scheduler.hold("a", "z", ONE)
+    it.scheduler.release("a", "x")
+    assert (it.new(), it.scheduler.used().cpus) == ([], 2)
+
+
+@pytest.mark.parametrize(
+    "impossible",
+    [
+        Resources(cpus=3),
+        Resources(memory=101),
+        Resources(gpus=2),
+        Resources(counters={"licences": 2}),
+        Resources(counters={"unheard of": 1}),
+    ],
+    ids=str,
+)
+def test_an_impossible_wish_waits(machine, impossible: Resources):
+    """What can never be granted is not granted, and waits until it is taken back."""
+    it = machine(2, memory=100, gpus=1, counters={"licences": 1})
+    it.scheduler.want("a", "x", impossible)
+    assert (it.new(), it.scheduler.waits("a")) == ([], True)
+    it.scheduler.want("b", "x", ONE)
+    it.scheduler.release("a", "x")
+    assert it.new() == [("b", "x")]
+
+
+def test_unstated_memory_fits_everything(machine):
+    """A machine whose memory is not known refuses nobody for memory."""
+    it = machine(2)
+    it.scheduler.want("a", "x", Resources(memory=1 << 60))
+    assert it.new() == [("a", "x")]
+
+
+def test_tenths_of_cpus_add_up(machine):
+    """Ten times a tenth of a cpu is one cpu, whatever binary fractions make of it."""
+    it = machine(1)
+    for number in range(11):
+        it.scheduler.want("a", str(number), Resources(cpus=0.1))
+    assert [("a", str(number)) for number in range(10)] == it.new()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_random_run_grants_more_than_there_is(seed: int):
+    """In 5,000 random operations no grant goes beyond the capacity, none is repeated, and at the end all is free."""
+    chance = random.Random(seed)
+    capacity = Capacity(cpus=4, memory=100, gpus=1, counters={"licences": 2})
+    held: dict[tuple[str, str | None], Resources] = {}
+    wanted: dict[tuple[str, str | None], Resources] = {}
+
+    def granted(job_id: str, key: str | None) -> None:
+        assert (job_id, key) not in held
+        held[job_id, key] = wanted.pop((job_id, key))
+        assert sum(resources.cpus for resources in held.values()) <= capacity.cpus
+        assert sum(resources.memory for resources in held.values()) <= capacity.memory
+        assert sum(resources.gpus for resources in held.values()) <= capacity.gpus
+        assert sum(resources.counters.get("licences", 0) for resources in held.values()) <= 2
+
+    scheduler = Scheduler(capacity, granted)
+    known: list[str] = []
+    grants = 0
+    for operation in range(5000):
+        before = len(held)
+        if len(known) < 3 or chance.random() < 0.05:
+            known.append(f"job{operation}")
+            scheduler.know(known[-1], priority=chance.choice([0, 0, 1]), number=operation)
+        job_id, key = chance.choice(known), f"entry{chance.randrange(4)}"
+        resources = Resources(
+            cpus=chance.choice([0.5, 1, 4]),
+            memory=chance.choice([0, 50]),
+            gpus=chance.choice([0, 0, 1]),
+            counters=chance.choice([{}, {"licences": 1}]),
+        )
+        match chance.choice(["start", "want", "want", "release", "release", "forget"]):
+            case "start" if not any(job == job_id for job, _key in (*held, *wanted)):
+                wanted[job_id, None] = resources
+                scheduler.want_start(job_id, resources)
+            case "want" if (job_id, key) not in held and (job_id, None) not in wanted:
+                held.pop((job_id, None), None)
+                wanted.setdefault((job_id, key), resources)
+                scheduler.want(job_id, key, resources)
+            case "release" if held:
+                job_id, key = chance.choice(sorted(held, key=str))
+                if key is not None:
+                    del held[job_id, key]
+                    scheduler.release(job_id, key)
+            case "forget" if chance.random() < 0.3:
+                known.remove(job_id)
+                for table in (held, wanted):
+                    for place in [place for place in table if place[0] == job_id]:
+                        del table[place]
+                scheduler.forget(job_id)
+        grants += max(0, len(held) - before)
+        assert abs(scheduler.used().cpus - sum(resources.cpus for resources in held.values())) < 1e-6
+    for job_id in known:
+        for table in (held, wanted):
+            for place in [place for place in table if place[0] == job_id]:
+                del table[place]
+        scheduler.forget(job_id)
+    assert (scheduler.used().cpus, len(held), grants > 500) == (0, 0, True)

@@ -1,0 +1,155 @@
+"""Makes the pictures in docs/pictures from a real run: the watch view, the dashboard, the report.
+
+The watch view is what `jobctl submit --watch` drew on a terminal in the middle of the run. The other two are taken with
+Debian's chromium.
+"""
+
+import fcntl
+import io
+import os
+import pty
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import termios
+import time
+from pathlib import Path
+
+from demo import fetch_results, make_sample
+from demo_daemon import BIN, OUT, REPOSITORY, Daemon, DemoError, running_daemon
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from rich.console import Console
+from rich.text import Text
+
+PICTURES = REPOSITORY / "docs/pictures"
+COLUMNS, ROWS = 96, 30
+_CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
+_ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
+_PATIENCE_SECONDS = 30.0
+
+_REDRAW = re.compile(r"(?:\r?\x1b\[2K|\x1b\[1A|\x1b\[\?25[hl])+")
+"""What the live view sends before it draws itself anew."""
+
+_SVG = """\
+<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}">
+<style>
+.{unique_id}-matrix {{
+  font-family: "Fira Code", "DejaVu Sans Mono", Menlo, Consolas, monospace;
+  font-size: {char_height}px; line-height: {line_height}px; font-variant-east-asian: full-width;
+}}
+.{unique_id}-title {{ font-family: sans-serif; font-size: 18px; font-weight: bold; }}
+{styles}
+</style>
+<defs>
+<clipPath id="{unique_id}-clip-terminal"><rect width="{terminal_width}" height="{terminal_height}"/></clipPath>
+{lines}
+</defs>
+{chrome}
+<g transform="translate({terminal_x}, {terminal_y})" clip-path="url(#{unique_id}-clip-terminal)">
+{backgrounds}
+<g class="{unique_id}-matrix">
+{matrix}
+</g>
+</g>
+</svg>
+"""
+"""Rich's own frame for SVG, without the fonts that it loads from the network."""
+
+
+def main() -> None:
+    """Run the media report once, and take the pictures of it."""
+    OUT.mkdir(exist_ok=True)
+    make_sample()
+    PICTURES.mkdir(exist_ok=True)
+    with running_daemon() as daemon:
+        command = "jobctl submit examples/media_report.yaml --input video=demo-out/sample.mp4 --watch"
+        _await_prefect(daemon)
+        drawn = record(command, daemon.address)
+        draw_terminal(command, drawn, PICTURES / "watch.svg")
+        fetch_results(daemon, "@latest")
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=_CHROMIUM, args=list(_ARGUMENTS))
+            shoot_dashboard(browser, daemon.ask("open", "--print", "@latest").strip(), PICTURES / "dashboard.png")
+            shoot_report(browser, OUT / "results/report.html", PICTURES / "report.png")
+            browser.close()
+
+
+def _await_prefect(daemon: Daemon) -> None:
+    """Wait until jobs start at once, so that the picture does not show a queue."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while "prefect: ready" not in daemon.ask("ping"):
+        if time.monotonic() > deadline:
+            raise DemoError(f"Prefect is not ready: {daemon.ask('ping')}")
+        time.sleep(0.2)
+
+
+def record(command: str, address: str) -> str:
+    """Run a command line of jobctl on a terminal of its own, and give everything that it wrote there."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+    program, *words = command.split()
+    environment = os.environ | {"TERM": "xterm-256color", "COLORTERM": "truecolor", "JOBCTL_ADDRESS": address}
+    process = subprocess.Popen(
+        [BIN / program, *words], cwd=REPOSITORY, env=environment, stdin=theirs, stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    written = bytearray()
+    try:
+        while piece := os.read(ours, 1 << 16):
+            written += piece
+    except OSError:  # how Linux says that nobody has the other end open any more
+        pass
+    finally:
+        os.close(ours)
+    if process.wait() != 0:
+        raise DemoError(f"{command} ended with {process.returncode}: {written.decode(errors='replace')}")
+    return written.decode()
+
+
+def draw_terminal(command: str, written: str, target: Path) -> None:
+    """Draw the fullest of the pictures that the live view showed, below the command and what it printed first."""
+    first, *frames = _REDRAW.split(written)
+    fullest = max(frames, key=_fullness)
+    console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True, color_system="truecolor")
+    screen = f"\x1b[32m$\x1b[0m {command}\n{first}{fullest.rstrip()}"
+    console.print(Text.from_ansi(screen.replace("\r\n", "\n")))
+    target.write_text(console.export_svg(title="jobctl", code_format=_SVG, unique_id="watch"), encoding="utf-8")
+
+
+def _fullness(frame: str) -> tuple[int, int]:
+    """Prefer pictures with many bars, then those with many ended entries."""
+    return len(re.findall(r"\d %", frame)), frame.count("✓")
+
+
+def shoot_dashboard(browser: Browser, url: str, target: Path) -> None:
+    """Take a picture of a finished flow run, once its graph and its log are drawn."""
+    page = browser.new_page(viewport={"width": 1440, "height": 1000})
+    page.goto(url)
+    expect(page.locator(".page-heading-flow-run .state-badge")).to_have_text(
+        "Completed", timeout=_PATIENCE_SECONDS * 1e3
+    )
+    expect(page.locator(".log-row").first).to_be_visible(timeout=_PATIENCE_SECONDS * 1e3)
+    _shoot_still(page, target)
+
+
+def shoot_report(browser: Browser, report: Path, target: Path) -> None:
+    """Take a picture of the upper part of the report."""
+    page = browser.new_page(viewport={"width": 1200, "height": 1400})
+    page.goto(report.as_uri())
+    _shoot_still(page, target)
+
+
+def _shoot_still(page: Page, target: Path) -> None:
+    """Save the picture once it does not change any more, in 256 colours."""
+    deadline, before = time.monotonic() + _PATIENCE_SECONDS, b""
+    while (now := page.screenshot()) != before and time.monotonic() < deadline:
+        before = now
+        page.wait_for_timeout(1000)
+    Image.open(io.BytesIO(now)).convert("RGB").quantize(256).save(target, optimize=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
