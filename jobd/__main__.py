@@ -67,6 +67,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--prefect-api-url", metavar="URL", help="use this Prefect server instead of starting one")
     add("--prefect-port", type=int, metavar="N", help="port of the embedded Prefect server; 0 for any free one (4200)")
     add(
+        "--prefect-grace",
+        type=float,
+        metavar="SECONDS",
+        help="how long a job waits for Prefect before it runs without it; its run is recorded afterwards (20)",
+    )
+    add(
         "--capacity",
         metavar="WHAT",
         help="what entries may use at once: cpus=N,memory=8GiB,gpus=N,NAME=N (this machine's cpus)",

@@ -53,6 +53,8 @@ class Config(BaseSettings):
     """The API of a Prefect server to use; by default an embedded one is started."""
     prefect_port: int = Field(default=4200, ge=0, le=65535)
     """The port of the embedded Prefect server; 0, or a taken port, means any free one."""
+    prefect_grace: float = Field(default=20.0, ge=0)
+    """For how many seconds a job waits for Prefect before it runs without it."""
     capacity: Annotated[Capacity, NoDecode] = Field(default_factory=lambda: parse_capacity(""))
     """What entries may use at once, as `cpus=4,memory=8GiB,gpus=1,licences=2`."""
     log_format: LogFormat = LogFormat.AUTO

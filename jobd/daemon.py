@@ -18,14 +18,16 @@ from jobd.access import AccessFile, load_token
 from jobd.bells import Bells
 from jobd.catalog import Catalog
 from jobd.config import Config
-from jobd.dashboard import Dashboard
+from jobd.dashboard_cancels import watch_cancels
 from jobd.errors import ConfigError, StateDirectoryLockedError
 from jobd.ingest import Ingest
 from jobd.layout import StateDirectory, write_durably
 from jobd.nursery_client import NurseryClient
+from jobd.prefect_api import PrefectApi
 from jobd.prefect_pidfile import end_leftover
 from jobd.prefect_server import PrefectServer, RemotePrefect
 from jobd.prefect_status import Prefect
+from jobd.recorder import Recorder
 from jobd.rpc.artifact_service import ArtifactService
 from jobd.rpc.job_service import JobService
 from jobd.rpc.module_service import ModuleService
@@ -64,7 +66,7 @@ async def _running(config: Config, state: StateDirectory, log: FilteringBoundLog
     store = Store(state.database, changed=bells.ring_from_thread)
     await _end_leftover_server(state, log)
     prefect = _prefect(config, state, log)
-    dashboard = Dashboard(prefect=prefect, store=store, auth=_secret("AUTH_STRING"), key=_secret("KEY"), log=log)
+    api = PrefectApi(prefect.api_url, auth=_secret("AUTH_STRING"), key=_secret("KEY"))
     catalog = Catalog(config.modules)
     uploads = Uploads(state.uploads)
     ingest = Ingest(state, store, log)
@@ -75,7 +77,7 @@ async def _running(config: Config, state: StateDirectory, log: FilteringBoundLog
         ingest=ingest,
         scheduler=scheduler,
         prefect=prefect,
-        dashboard=dashboard,
+        prefect_grace=config.prefect_grace,
         cpus=config.capacity.cpus,
         log=log,
     )
@@ -119,7 +121,8 @@ async def _running(config: Config, state: StateDirectory, log: FilteringBoundLog
         prefect.run(),
         supervisor.nursery.run(),
         supervisor.watch(),
-        dashboard.watch_cancels(supervisor.cancel),
+        watch_cancels(prefect=prefect, api=api, store=store, cancel=supervisor.cancel, log=log),
+        Recorder(prefect=prefect, api=api, store=store, log=log).run(),
     )
     tasks = [asyncio.create_task(work) for work in works]
     try:
@@ -131,7 +134,7 @@ async def _running(config: Config, state: StateDirectory, log: FilteringBoundLog
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await dashboard.close()
+        await api.close()
         await supervisor.lines.close()
         asyncio.get_running_loop().remove_reader(bell)
         bell.close()

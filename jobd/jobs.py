@@ -76,6 +76,8 @@ class Job:
     ended: float | None = None
     failure: Failure | None = None
     flow_run_id: str = ""
+    recorded: bool = False
+    """Whether Prefect's record of it is known to be complete."""
     sequence: int = 0
     recoveries: int = 0
     """How often a new runner took it on."""

@@ -2,7 +2,7 @@
 
 import ssl
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Self, TypeVar
 
@@ -74,6 +74,13 @@ class _Orchestrated(BaseModel):
     status: Verdict
 
 
+class _Made(BaseModel):
+    """What was made."""
+
+    id: uuid.UUID
+
+
+_MADE = TypeAdapter(_Made)
 _FLOW_RUNS = TypeAdapter(tuple[FlowRun, ...])
 _TASK_RUNS = TypeAdapter(tuple[TaskRun, ...])
 
@@ -161,6 +168,35 @@ class PrefectApi:
             found.extend(page)
             if len(page) < _PAGE:
                 return tuple(sorted(found, key=lambda run: run.id))
+
+    async def make_flow(self, name: str) -> uuid.UUID:
+        """Find or make a flow by its name."""
+        return _parse(_MADE, await self._send("POST", "/flows/", {"name": name})).id
+
+    async def make_flow_run(
+        self, flow_id: uuid.UUID, *, name: str, version: str, tags: Sequence[str], key: str
+    ) -> uuid.UUID:
+        """Make a flow run; a repeated call with the same `key` gives the run that the first one made."""
+        content: dict[str, JsonValue] = {
+            "flow_id": str(flow_id),
+            "flow_version": version,
+            "name": name,
+            "tags": list(tags),
+            "idempotency_key": key,
+            "state": {"type": StateType.PENDING},
+        }
+        return _parse(_MADE, await self._send("POST", "/flow_runs/", content)).id
+
+    async def make_task_run(self, flow_run_id: uuid.UUID, *, name: str, step: str) -> uuid.UUID:
+        """Make a task run; a repeated call with the same name gives the run that the first one made."""
+        content: dict[str, JsonValue] = {
+            "flow_run_id": str(flow_run_id),
+            "name": name,
+            "task_key": f"jobd-{step}",
+            "dynamic_key": f"jobd-{name}",
+            "state": {"type": StateType.PENDING},
+        }
+        return _parse(_MADE, await self._send("POST", "/task_runs/", content)).id
 
     async def set_flow_run_state(
         self, flow_run_id: uuid.UUID, state: StateType, *, name: str = "", message: str = "", force: bool = False

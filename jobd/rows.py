@@ -39,6 +39,7 @@ def new_job_row(job: Job) -> Row:
         "submitted": job.submitted,
         "entry_count": job.entry_count,
         "journal_offset": 0,
+        "recorded": 0,
     }
 
 
@@ -105,6 +106,7 @@ def to_job(row: RowMapping, entries: Iterable[RowMapping] = (), artifacts: Itera
         ended=row["ended"],
         failure=_failure(row["failure"]),
         flow_run_id=row["flow_run_id"],
+        recorded=bool(row["recorded"]),
         sequence=row["sequence"],
         recoveries=row["recoveries"],
         entry_count=row["entry_count"],

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData()
@@ -39,9 +40,11 @@ jobs = Table(
     Column("recoveries", Integer, nullable=False),
     Column("entry_count", Integer, nullable=False),
     Column("ended_entry_count", Integer, nullable=False),
+    Column("recorded", Integer, nullable=False, comment="1 when Prefect's record of it is known to be complete"),
     Column("journal_offset", Integer, nullable=False, comment="bytes of its journal that were taken in"),
     Index("jobs_by_state", "state", "number"),
     Index("jobs_by_name", "name", "number"),
+    Index("jobs_unrecorded", "number", sqlite_where=text("recorded = 0")),
     sqlite_autoincrement=True,
 )
 

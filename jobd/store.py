@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection, Select, Table, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Select, Table, bindparam, func, insert, select, text, update
 
 from jobd import rows, schema
 from jobd.database import Writer, open_reader, open_writer
@@ -17,7 +17,7 @@ from jobd.errors import InvalidRequestError, JobNotFoundError, RequestIdReusedEr
 from jobd.events import ArtifactPublished, ArtifactRemoved, EntryEvent, JobRecovering, Occurrence, Record
 from jobd.jobs import Job, apply
 from jobd.plan import Plan
-from jobd.states import LIVE_JOB_STATES, JobState
+from jobd.states import LIVE_JOB_STATES, TERMINAL_JOB_STATES, JobState
 
 Decision = Callable[[Job], Sequence[Occurrence]]
 """Says what happens next to a job as it is now; nothing is a valid answer."""
@@ -99,6 +99,16 @@ class Store:
             if known != start:
                 return live.job
             return self._record(connection, live, occurrences, {"journal_offset": end})
+
+        return self._writer.submit(work)
+
+    def mark_recorded(self, job_id: str, flow_run_id: str) -> "Future[None]":
+        """Note that Prefect's record of an ended job is complete, and under which flow run."""
+        values = {"recorded": 1, "flow_run_id": flow_run_id}
+        query = update(schema.jobs).where(schema.jobs.c.id == job_id).values(values)
+
+        def work(connection: Connection) -> None:
+            connection.execute(query)
 
         return self._writer.submit(work)
 
@@ -248,6 +258,14 @@ class Store:
         with self._reader.connect() as connection:
             query = select(func.count()).select_from(schema.events).where(schema.events.c.job == number)
             return connection.scalar(query) or 0
+
+    def unrecorded(self, limit: int) -> Sequence[str]:
+        """Give ended jobs whose record at Prefect is not known to be complete, oldest first."""
+        jobs = schema.jobs.c
+        ended = [state.value for state in TERMINAL_JOB_STATES]
+        query = select(jobs.id).where(jobs.recorded == text("0"), jobs.state.in_(ended)).order_by(jobs.number)
+        with self._reader.connect() as connection:
+            return connection.scalars(query.limit(limit)).all()
 
     def _load_live(self) -> dict[str, _Live]:
         jobs = schema.jobs.c

@@ -13,7 +13,6 @@ from typing import Any
 from structlog.typing import FilteringBoundLogger
 
 from jobd import endings, events, procfs, runner
-from jobd.dashboard import Dashboard
 from jobd.events import JobEvent, Occurrence
 from jobd.ingest import Ingest
 from jobd.jobs import Job
@@ -35,6 +34,8 @@ _Ending = Callable[[Job, str], Iterable[JobEvent]]
 
 _LOOK_SECONDS = 1.0
 """How often runners that are not on the line are looked after."""
+_WAIT_SECONDS = 0.5
+"""How often a job that waits for Prefect is told why."""
 _FORK_SECONDS = 10.0
 """A runner may take this long to be forked and to take its lock."""
 _RETURN_SECONDS = 5.0
@@ -52,7 +53,7 @@ class Supervisor:
         ingest: Ingest,
         scheduler: Scheduler,
         prefect: Prefect,
-        dashboard: Dashboard,
+        prefect_grace: float,
         cpus: float,
         log: FilteringBoundLogger,
     ) -> None:
@@ -64,7 +65,7 @@ class Supervisor:
         self._ingest = ingest
         self._scheduler = scheduler
         self._prefect = prefect
-        self._dashboard = dashboard
+        self._prefect_grace = prefect_grace
         self._cpus = cpus
         self._log = log
         self._launched: dict[str, float] = {}
@@ -166,7 +167,7 @@ class Supervisor:
 
     async def _launch(self, job_id: str) -> None:
         async with self._lock(job_id):
-            await self._await_prefect(job_id)
+            ready = await self._await_prefect(job_id)
             job = self._store.live_job(job_id)
             if job is None or job_id in self._cancelled:
                 return
@@ -179,17 +180,22 @@ class Supervisor:
             if job_id in self._cancelled:
                 return
             self._launched[job_id] = time()
-        await self.nursery.fork(Fork(job_id=job_id))
+        await self.nursery.fork(Fork(job_id=job_id, plain=not ready))
 
-    async def _await_prefect(self, job_id: str) -> None:
-        while job_id not in self._cancelled and not (self._prefect.status.ready and self.nursery.ready):
+    async def _await_prefect(self, job_id: str) -> bool:
+        """Wait until a job can run; tell whether Prefect can be had, for which it waits no longer than the grace."""
+        deadline = time() + self._prefect_grace
+        while job_id not in self._cancelled:
             status = self._prefect.status
+            if self.nursery.ready and (status.ready or time() >= deadline):
+                break
             reason = "the nursery of runners is starting" if status.ready else status.reason.partition(" (")[0]
             await self._say_waiting(job_id, reason)
             ready = [asyncio.create_task(wait()) for wait in (self._prefect.wait_ready, self.nursery.wait_ready)]
-            await asyncio.wait(ready, timeout=_LOOK_SECONDS, return_when=asyncio.ALL_COMPLETED)
+            await asyncio.wait(ready, timeout=_WAIT_SECONDS, return_when=asyncio.ALL_COMPLETED)
             for task in ready:
                 task.cancel()
+        return self._prefect.status.ready
 
     async def _say_waiting(self, job_id: str, reason: str) -> None:
         def decision(job: Job) -> list[Occurrence]:
@@ -227,7 +233,6 @@ class Supervisor:
     async def _recover(self, job: Job, status: int | None) -> Job:
         death = "its runner died" if status is None else f"its runner died ({runner.describe(status)})"
         self._log.error("runner_died", job=job.id, status=status, recoveries=job.recoveries)
-        self._dashboard.abandon(job.flow_run_id)
         killed = await asyncio.to_thread(_kill_leftovers, job.id)
         if killed:
             self._log.warning("leftovers_killed", job=job.id, pids=[process.pid for process in killed])

@@ -29,6 +29,8 @@ COLUMNS, ROWS = 96, 30
 _CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 _ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
 _PATIENCE_SECONDS = 30.0
+_MOST_BYTES = 300_000
+"""Of a picture; each lies in the history of the repository for ever."""
 
 _REDRAW = re.compile(r"(?:\r?\x1b\[2K|\x1b\[1A|\x1b\[\?25[hl])+")
 """What the live view sends before it draws itself anew."""
@@ -120,8 +122,8 @@ def draw_terminal(command: str, written: str, target: Path) -> None:
 
 
 def _fullness(frame: str) -> tuple[int, int]:
-    """Prefer pictures with many bars, then those with many ended entries."""
-    return len(re.findall(r"\d %", frame)), frame.count("✓")
+    """Prefer pictures with many bars that are neither empty nor full, then those with many ended entries."""
+    return sum(0 < int(percent) < 100 for percent in re.findall(r"(\d+) %", frame)), frame.count("✓")
 
 
 def shoot_dashboard(browser: Browser, url: str, target: Path) -> None:
@@ -143,12 +145,15 @@ def shoot_report(browser: Browser, report: Path, target: Path) -> None:
 
 
 def _shoot_still(page: Page, target: Path) -> None:
-    """Save the picture once it does not change any more, in 256 colours."""
+    """Save the picture once it does not change any more; with fewer colours if it would be large."""
     deadline, before = time.monotonic() + _PATIENCE_SECONDS, b""
     while (now := page.screenshot()) != before and time.monotonic() < deadline:
         before = now
         page.wait_for_timeout(1000)
-    Image.open(io.BytesIO(now)).convert("RGB").quantize(256).save(target, optimize=True)
+    image = Image.open(io.BytesIO(now)).convert("RGB")
+    image.save(target, optimize=True)
+    if target.stat().st_size > _MOST_BYTES:
+        image.quantize(256).save(target, optimize=True)
 
 
 if __name__ == "__main__":

@@ -117,6 +117,7 @@ def job(value: Job, *, dashboard_url: str = "") -> job_pb2.Job:
         dashboard_url=run_url,
         entry_count=value.entry_count,
         ended_entry_count=value.ended_entry_count,
+        recorded=value.recorded,
     )
 
 

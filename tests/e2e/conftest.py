@@ -270,6 +270,22 @@ def until() -> Callable[..., Any]:
 
 
 @pytest.fixture(scope="session")
+def living() -> Callable[[str], list[int]]:
+    """How to find what lives of a job's modules: every process that inherited their environment."""
+
+    def find(job_id: str) -> list[int]:
+        mark = f"JOBD_JOB_ID={job_id}\0".encode()
+        found = []
+        for name in filter(str.isdigit, os.listdir("/proc")):
+            with contextlib.suppress(OSError):
+                if mark in Path("/proc", name, "environ").read_bytes():
+                    found.append(int(name))
+        return found
+
+    return find
+
+
+@pytest.fixture(scope="session")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A video of some seconds, with sound."""
     path = tmp_path_factory.mktemp("v") / "sample.mp4"

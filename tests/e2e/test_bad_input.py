@@ -62,7 +62,7 @@ CASES: dict[str, tuple[bytes, str]] = {
     "a word": (b"hello\n", r"mapping|object|keys"),
     "no steps": (b"name: x\n", r"steps"),
     "steps that are a word": (b"name: x\nsteps: many\n", r":2: steps: "),
-    "no entries": (b"name: x\nsteps: [{name: s, entries: []}]\n", r":1: steps\[0\]\.entries: "),
+    "no entries": (b"name: x\nsteps: [{name: s, entries: []}]\n", r":2: steps\[0\]\.entries: "),
     "public that is a word": (change("public: true ", "public: maybe "), rf":18: {OUTPUT}\.public: "),
     "an unknown key": (change("public: true ", "publik: true "), rf":18: {OUTPUT}\.publik: .*public"),
     "an unknown key at the top": (change("version: 1.0", "versoin: 1.0"), r":2: versoin: .*version"),

@@ -89,7 +89,7 @@ def test_another_file_can_be_named(toml, monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.setenv("JOBD_CONFIG", str(tmp_path / "other.toml"))
     assert config.load({}).prefect_port == 2
     monkeypatch.setenv("JOBD_CONFIG", str(tmp_path / "missing.toml"))
-    with pytest.raises(ConfigError, match="missing.toml, which is not a file"):
+    with pytest.raises(ConfigError, match=r"missing\.toml, which is not a file"):
         config.load({})
 
 
@@ -101,7 +101,7 @@ def test_another_file_can_be_named(toml, monkeypatch: pytest.MonkeyPatch, tmp_pa
         ('log_level = "loud"\n', "log_level"),
         ('log_format = "xml"\n', "log_format"),
         ('capacity = "cpus=none"\n', "cpus=none"),
-        ("prefect_port = \n", "config.toml is not valid TOML"),
+        ("prefect_port = \n", "is not valid TOML"),
         ("[jobd]\nprefect_port = 1\n", "jobd"),
     ],
 )

@@ -145,9 +145,10 @@ def test_a_job_travels_whole(job: Job, play):
     message = convert.job(replace(job, reason="why"), dashboard_url="http://localhost:4200")
     unset = [field.name for field in message.DESCRIPTOR.fields if getattr(message, field.name) == field.default_value]
     assert unset == []
-    assert [
-        (step.name, [entry.name for entry in step.entries]) for step in message.steps
-    ] == [("cut", ["left", "right"]), ("join", ["all"])]
+    assert [(step.name, [entry.name for entry in step.entries]) for step in message.steps] == [
+        ("cut", ["left", "right"]),
+        ("join", ["all"]),
+    ]
     left = message.steps[0].entries[0]
     assert (left.attempt, left.status, left.HasField("progress_percent"), left.progress_percent) == (2, "go", True, 0.0)
     assert FAILURE == domain_failure(left.failure) == domain_failure(message.failure)

@@ -30,7 +30,8 @@ def machine():
 
     def make(cpus: float = 2, priorities: tuple[int, ...] = (0, 0, 0, 0), **rest) -> Machine:
         grants: list[tuple[str, str | None]] = []
-        scheduler = Scheduler(Capacity(cpus=cpus, **rest), lambda job_id, key: grants.append((job_id, key)))
+        scheduler = Scheduler(Capacity(cpus=cpus, **rest))
+        scheduler.granted = lambda job_id, key: grants.append((job_id, key))
         for number, priority in enumerate(priorities):
             scheduler.know("abcd"[number], priority=priority, number=number)
         return Machine(scheduler, grants)
@@ -206,61 +207,80 @@ def test_tenths_of_cpus_add_up(machine):
     assert [("a", str(number)) for number in range(10)] == it.new()
 
 
+class RandomRun:
+    """Random operations on a scheduler, beside a plain account of what it owes to whom."""
+
+    CAPACITY = Capacity(cpus=4, memory=100, gpus=1, counters={"licences": 2})
+
+    def __init__(self, seed: int) -> None:
+        self.chance = random.Random(seed)
+        self.scheduler = Scheduler(self.CAPACITY)
+        self.scheduler.granted = self.take
+        self.known: list[str] = []
+        self.held: dict[tuple[str, str | None], Resources] = {}
+        self.wanted: dict[tuple[str, str | None], Resources] = {}
+        self.grants = 0
+
+    def take(self, job_id: str, key: str | None) -> None:
+        assert (job_id, key) not in self.held
+        self.held[job_id, key] = self.wanted.pop((job_id, key))
+        self.grants += 1
+        held, most = self.held.values(), self.CAPACITY
+        assert sum(resources.cpus for resources in held) <= most.cpus
+        assert sum(resources.memory for resources in held) <= most.memory
+        assert sum(resources.gpus for resources in held) <= most.gpus
+        assert sum(resources.counters.get("licences", 0) for resources in held) <= most.counters["licences"]
+
+    def resources(self) -> Resources:
+        return Resources(
+            cpus=self.chance.choice([0.5, 1, 4]),
+            memory=self.chance.choice([0, 50]),
+            gpus=self.chance.choice([0, 0, 1]),
+            counters=self.chance.choice([{}, {"licences": 1}]),
+        )
+
+    def start(self, job_id: str) -> None:
+        if not any(job == job_id for job, _key in (*self.held, *self.wanted)):
+            self.wanted[job_id, None] = resources = self.resources()
+            self.scheduler.want_start(job_id, resources)
+
+    def want(self, job_id: str) -> None:
+        key = f"entry{self.chance.randrange(4)}"
+        if (job_id, key) not in self.held and (job_id, None) not in self.wanted:
+            self.held.pop((job_id, None), None)
+            resources = self.wanted.setdefault((job_id, key), self.resources())
+            self.scheduler.want(job_id, key, resources)
+
+    def release(self, _job_id: str) -> None:
+        leases = sorted((job_id, key) for job_id, key in self.held if key is not None)
+        if leases:
+            lease = self.chance.choice(leases)
+            del self.held[lease]
+            self.scheduler.release(*lease)
+
+    def forget(self, job_id: str) -> None:
+        self.known.remove(job_id)
+        for table in (self.held, self.wanted):
+            for place in [place for place in table if place[0] == job_id]:
+                del table[place]
+        self.scheduler.forget(job_id)
+
+    def step(self, number: int) -> None:
+        if len(self.known) < 3 or self.chance.random() < 0.05:
+            self.known.append(f"job{number}")
+            self.scheduler.know(self.known[-1], priority=self.chance.choice([0, 0, 1]), number=number)
+        does = [self.start, self.want, self.release, self.forget]
+        self.chance.choices(does, weights=[2, 4, 4, 1])[0](self.chance.choice(self.known))
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_no_random_run_grants_more_than_there_is(seed: int):
     """In 5,000 random operations no grant goes beyond the capacity, none is repeated, and at the end all is free."""
-    chance = random.Random(seed)
-    capacity = Capacity(cpus=4, memory=100, gpus=1, counters={"licences": 2})
-    held: dict[tuple[str, str | None], Resources] = {}
-    wanted: dict[tuple[str, str | None], Resources] = {}
-
-    def granted(job_id: str, key: str | None) -> None:
-        assert (job_id, key) not in held
-        held[job_id, key] = wanted.pop((job_id, key))
-        assert sum(resources.cpus for resources in held.values()) <= capacity.cpus
-        assert sum(resources.memory for resources in held.values()) <= capacity.memory
-        assert sum(resources.gpus for resources in held.values()) <= capacity.gpus
-        assert sum(resources.counters.get("licences", 0) for resources in held.values()) <= 2
-
-    scheduler = Scheduler(capacity, granted)
-    known: list[str] = []
-    grants = 0
-    for operation in range(5000):
-        before = len(held)
-        if len(known) < 3 or chance.random() < 0.05:
-            known.append(f"job{operation}")
-            scheduler.know(known[-1], priority=chance.choice([0, 0, 1]), number=operation)
-        job_id, key = chance.choice(known), f"entry{chance.randrange(4)}"
-        resources = Resources(
-            cpus=chance.choice([0.5, 1, 4]),
-            memory=chance.choice([0, 50]),
-            gpus=chance.choice([0, 0, 1]),
-            counters=chance.choice([{}, {"licences": 1}]),
-        )
-        match chance.choice(["start", "want", "want", "release", "release", "forget"]):
-            case "start" if not any(job == job_id for job, _key in (*held, *wanted)):
-                wanted[job_id, None] = resources
-                scheduler.want_start(job_id, resources)
-            case "want" if (job_id, key) not in held and (job_id, None) not in wanted:
-                held.pop((job_id, None), None)
-                wanted.setdefault((job_id, key), resources)
-                scheduler.want(job_id, key, resources)
-            case "release" if held:
-                job_id, key = chance.choice(sorted(held, key=str))
-                if key is not None:
-                    del held[job_id, key]
-                    scheduler.release(job_id, key)
-            case "forget" if chance.random() < 0.3:
-                known.remove(job_id)
-                for table in (held, wanted):
-                    for place in [place for place in table if place[0] == job_id]:
-                        del table[place]
-                scheduler.forget(job_id)
-        grants += max(0, len(held) - before)
-        assert abs(scheduler.used().cpus - sum(resources.cpus for resources in held.values())) < 1e-6
-    for job_id in known:
-        for table in (held, wanted):
-            for place in [place for place in table if place[0] == job_id]:
-                del table[place]
-        scheduler.forget(job_id)
-    assert (scheduler.used().cpus, len(held), grants > 500) == (0, 0, True)
+    run = RandomRun(seed)
+    for number in range(5000):
+        run.step(number)
+        assert abs(run.scheduler.used().cpus - sum(resources.cpus for resources in run.held.values())) < 1e-6
+    assert run.grants > 500
+    for job_id in list(run.known):
+        run.forget(job_id)
+    assert run.scheduler.used() == Resources(cpus=0)

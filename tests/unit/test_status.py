@@ -48,10 +48,10 @@ def make(kind: type[JobdError], message: str = "", hint: str = "") -> JobdError:
 
 
 def wire_bytes(status: grpc.Status) -> int:
-    """Give the size of a status as gRPC counts it: the text percent-encoded, the details in base64."""
+    """Give the size of a status as gRPC counts it: the text percent-encoded, the details as they are, the names."""
     text = sum(1 if 0x20 <= byte < 0x7F and byte != 0x25 else 3 for byte in status.details.encode())
-    details = sum(len(value) * 4 // 3 + 4 for _key, value in status.trailing_metadata)
-    return text + details
+    details = sum(32 + len(key) + len(value) for key, value in status.trailing_metadata)
+    return 128 + text + details
 
 
 def parsed(status: grpc.Status) -> status_pb2.Status:

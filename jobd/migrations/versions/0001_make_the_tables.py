@@ -35,6 +35,9 @@ def upgrade() -> None:
         sa.Column("recoveries", sa.Integer(), nullable=False),
         sa.Column("entry_count", sa.Integer(), nullable=False),
         sa.Column("ended_entry_count", sa.Integer(), nullable=False),
+        sa.Column(
+            "recorded", sa.Integer(), nullable=False, comment="1 when Prefect's record of it is known to be complete"
+        ),
         sa.Column("journal_offset", sa.Integer(), nullable=False, comment="bytes of its journal that were taken in"),
         sa.PrimaryKeyConstraint("number"),
         sa.UniqueConstraint("id"),
@@ -44,6 +47,7 @@ def upgrade() -> None:
     with op.batch_alter_table("jobs", schema=None) as batch_op:
         batch_op.create_index("jobs_by_name", ["name", "number"], unique=False)
         batch_op.create_index("jobs_by_state", ["state", "number"], unique=False)
+        batch_op.create_index("jobs_unrecorded", ["number"], unique=False, sqlite_where=sa.text("recorded = 0"))
 
     op.create_table(
         "artifacts",

@@ -448,6 +448,7 @@ class Job(_message.Message):
     DASHBOARD_URL_FIELD_NUMBER: _builtins.int
     ENTRY_COUNT_FIELD_NUMBER: _builtins.int
     ENDED_ENTRY_COUNT_FIELD_NUMBER: _builtins.int
+    RECORDED_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Its identifier, made by the daemon: lower-case letters and digits."""
     name: _builtins.str
@@ -470,6 +471,8 @@ class Job(_message.Message):
     """The number of its entries."""
     ended_entry_count: _builtins.int
     """The number of its entries in a terminal state."""
+    recorded: _builtins.bool
+    """Whether Prefect's record of the ended job is known to be complete; false while it is compared or repaired."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Its labels."""
@@ -519,10 +522,11 @@ class Job(_message.Message):
         dashboard_url: _builtins.str = ...,
         entry_count: _builtins.int = ...,
         ended_entry_count: _builtins.int = ...,
+        recorded: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "failure", b"failure", "start_time", b"start_time", "submit_time", b"submit_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifacts", b"artifacts", "dashboard_url", b"dashboard_url", "end_time", b"end_time", "ended_entry_count", b"ended_entry_count", "entry_count", b"entry_count", "failure", b"failure", "flow_run_id", b"flow_run_id", "id", b"id", "labels", b"labels", "last_sequence", b"last_sequence", "name", b"name", "priority", b"priority", "reason", b"reason", "start_time", b"start_time", "state", b"state", "steps", b"steps", "submit_time", b"submit_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifacts", b"artifacts", "dashboard_url", b"dashboard_url", "end_time", b"end_time", "ended_entry_count", b"ended_entry_count", "entry_count", b"entry_count", "failure", b"failure", "flow_run_id", b"flow_run_id", "id", b"id", "labels", b"labels", "last_sequence", b"last_sequence", "name", b"name", "priority", b"priority", "reason", b"reason", "recorded", b"recorded", "start_time", b"start_time", "state", b"state", "steps", b"steps", "submit_time", b"submit_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
