@@ -21,6 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     del arguments["command"]
     # Nothing is forked here, and gRPC's handlers for forks cost and complain.
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+    os.umask(0o077)  # what a job holds is its submitter's and the daemon's affair
     try:
         from jobd import config, daemon, errors, logs  # noqa: PLC0415 - so that --help is quick
     except ModuleNotFoundError as error:

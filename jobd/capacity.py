@@ -28,7 +28,10 @@ def parse_capacity(text: str) -> Capacity:
     cpus = amounts.pop("cpus", float(len(os.sched_getaffinity(0))))
     if cpus <= 0:
         raise ValueError("cpus must be more than 0")
-    return Capacity(cpus=cpus, memory=memory, gpus=int(amounts.pop("gpus", 0)), counters=amounts)
+    gpus = amounts.pop("gpus", 0.0)
+    if gpus % 1:
+        raise ValueError("gpus must be a whole number")
+    return Capacity(cpus=cpus, memory=memory, gpus=int(gpus), counters=amounts)
 
 
 def _number(name: str, text: str) -> float:

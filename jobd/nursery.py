@@ -48,6 +48,7 @@ _WARM = (
 def main() -> None:
     """Serve forks until the daemon hangs up."""
     runner.configure_logging()
+    os.umask(0o077)
     state = StateDirectory(Path(sys.argv[1]))
     line = socket.socket(fileno=os.dup(0))
     os.set_inheritable(line.fileno(), False)

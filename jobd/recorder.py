@@ -79,7 +79,8 @@ class Recorder:
         runs = await self._api.flow_runs(job.id)
         current = next((run for run in runs if str(run.id) == job.flow_run_id), None) or (runs[0] if runs else None)
         task_runs = await self._api.task_runs(current.id) if current else ()
-        settled = time() - (job.ended or 0.0) > _SETTLE_SECONDS
+        # Nothing is under way of a job that ran without Prefect.
+        settled = not (runs or job.flow_run_id) or time() - (job.ended or 0.0) > _SETTLE_SECONDS
         others = [run for run in runs if current and run.id != current.id and run.state_type not in FINAL]
         if current and not others and _agree(job, current, task_runs):
             return str(current.id)

@@ -15,8 +15,10 @@ import subprocess
 import sys
 import termios
 import time
+from fractions import Fraction
 from pathlib import Path
 
+import av
 from demo import fetch_results, make_sample
 from demo_daemon import BIN, OUT, REPOSITORY, Daemon, DemoError, running_daemon
 from PIL import Image
@@ -62,21 +64,40 @@ _SVG = """\
 
 
 def main() -> None:
-    """Run the media report once, and take the pictures of it."""
+    """Run the media report twice, and take the pictures."""
     OUT.mkdir(exist_ok=True)
-    make_sample()
     PICTURES.mkdir(exist_ok=True)
+    sample, film = make_sample(), OUT / "film.mp4"
+    lengthen(sample, film, times=6)
     with running_daemon() as daemon:
-        command = "jobctl submit examples/media_report.yaml --input video=demo-out/sample.mp4 --watch"
         _await_prefect(daemon)
-        drawn = record(command, daemon.address)
-        draw_terminal(command, drawn, PICTURES / "watch.svg")
+        record(f"jobctl submit examples/media_report.yaml --input video={sample} --watch", daemon.address)
         fetch_results(daemon, "@latest")
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=_CHROMIUM, args=list(_ARGUMENTS))
             shoot_dashboard(browser, daemon.ask("open", "--print", "@latest").strip(), PICTURES / "dashboard.png")
             shoot_report(browser, OUT / "results/report.html", PICTURES / "report.png")
             browser.close()
+        # A longer film, so that there is something to watch.
+        command = "jobctl submit examples/media_report.yaml --input video=demo-out/film.mp4 --watch"
+        draw_terminal(command, record(command, daemon.address), PICTURES / "watch.svg")
+
+
+def lengthen(source: Path, target: Path, *, times: int) -> None:
+    """Write the video so many times in a row, as it is encoded."""
+    with av.open(target, "w") as output:
+        with av.open(source) as film:
+            length = Fraction(film.duration or 0, av.time_base) + Fraction(1, 10)  # sound begins before 0
+            streams = [output.add_stream_from_template(stream) for stream in film.streams]
+        for number in range(times):
+            with av.open(source) as film:
+                for packet in film.demux():
+                    if packet.pts is None or packet.dts is None:
+                        continue
+                    shift = round(number * length / packet.time_base)
+                    packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
+                    packet.stream = streams[packet.stream_index]
+                    output.mux(packet)
 
 
 def _await_prefect(daemon: Daemon) -> None:
@@ -153,7 +174,7 @@ def _shoot_still(page: Page, target: Path) -> None:
     image = Image.open(io.BytesIO(now)).convert("RGB")
     image.save(target, optimize=True)
     if target.stat().st_size > _MOST_BYTES:
-        image.quantize(256).save(target, optimize=True)
+        image.quantize(palette=image.quantize(256), dither=Image.Dither.FLOYDSTEINBERG).save(target, optimize=True)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,10 @@ from grpc_status import rpc_status
 from jobd import errors
 
 DOMAIN = "jobd"
-_MOST_BYTES = 7 << 10
-"""A status of more than 8 KiB reaches the client as something else."""
+_MOST_TEXT = 1 << 10
+_MOST_DETAILS = 4 << 10
+"""In bytes. A status of more than 8 KiB reaches the client as something else; on the wire the message is there twice,
+once with three characters for each byte that is not plain ASCII, and the details in base64."""
 
 CODES: Mapping[type[errors.JobdError], grpc.StatusCode] = {
     errors.InvalidDocumentError: grpc.StatusCode.INVALID_ARGUMENT,
@@ -45,8 +47,8 @@ def status_of(error: errors.JobdError) -> grpc.Status:
     code = code_of(error)
     info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN)
     if error.hint:
-        info.metadata["hint"] = error.hint
-    message = status_pb2.Status(code=code.value[0], message=error.message[: _MOST_BYTES // 4])
+        info.metadata["hint"] = _cut(error.hint)
+    message = status_pb2.Status(code=code.value[0], message=_cut(error.message))
     message.details.append(_packed(info))
     if code in _RETRY_SECONDS:
         delay = Duration(seconds=_RETRY_SECONDS[code])
@@ -66,12 +68,22 @@ def _add_violations(
     request = error_details_pb2.BadRequest()
     for violation in violations:
         field = request.field_violations.add(field=violation.path, description=_described(violation))
-        if message.ByteSize() + request.ByteSize() > _MOST_BYTES:
+        if message.ByteSize() + request.ByteSize() > _MOST_DETAILS:
             request.field_violations.remove(field)
             info.metadata["truncated_count"] = str(len(violations) - len(request.field_violations))
             message.details[0].CopyFrom(_packed(info))
             break
     message.details.append(_packed(request))
+
+
+def _cut(text: str) -> str:
+    """Shorten a text to what it may take on the wire."""
+    size = 0
+    for place, letter in enumerate(text):
+        size += 1 if " " <= letter <= "~" and letter != "%" else 3 * len(letter.encode(errors="replace"))
+        if size > _MOST_TEXT:
+            return text[: max(0, place - 1)] + "…"
+    return text
 
 
 def _described(violation: errors.Violation) -> str:

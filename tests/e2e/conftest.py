@@ -112,10 +112,14 @@ class Daemon:
 
     folder: Path
     options: tuple[str, ...] = ()
-    env: dict[str, str] = field(default_factory=lambda: dict(os.environ))
+    env: dict[str, str] = field(default_factory=dict)
     tcp_port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
     watches: list[Watch] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        # A home of its own: a daemon leaves its address there, for the clients of one user.
+        self.env = dict(os.environ) | {"HOME": str(self.folder)} | self.env
 
     @property
     def state(self) -> Path:

@@ -43,7 +43,6 @@ def test_a_capacity_is_read(text: str, capacity: Capacity):
         "memory=-1",
         "cpus:4",
         "gpus=1.5",
-        "cpus=1,cpus=2",
     ],
 )
 def test_a_capacity_that_makes_no_sense_is_refused(text: str):

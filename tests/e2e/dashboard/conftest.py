@@ -1,9 +1,8 @@
-"""What a person sees in Prefect's dashboard, read from the page in a headless Chromium."""
+"""A headless Chromium on Prefect's dashboard."""
 
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,12 +21,6 @@ ARGUMENTS = [
 ]
 PATIENCE = 30_000
 """Milliseconds that the page may take to show what is waited for."""
-
-needs_chromium = pytest.mark.skipif(
-    not Path(CHROMIUM).exists() and "CI" not in os.environ, reason="Debian's package chromium is not installed"
-)
-"""For tests that open a browser: skipped with a reason where there is none, but never in CI."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeenTaskRun:
@@ -96,9 +89,13 @@ class Dashboard:
         )
 
 
-@contextmanager
-def open_dashboard(ui_url: str) -> Iterator[Dashboard]:
-    """Start a browser, give a window on the dashboard, and end the browser."""
+@pytest.fixture
+def dashboard(daemon) -> Iterator[Dashboard]:
+    """A browser window on the daemon's dashboard, which may reach nothing but the daemon's own server."""
+    if not Path(CHROMIUM).exists():
+        assert os.environ.get("CI") != "true", "the CI needs Debian's package chromium"
+        pytest.skip("Debian's package chromium is not installed")
+    ui_url = daemon.dashboard
     strangers: list[str] = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
@@ -108,6 +105,7 @@ def open_dashboard(ui_url: str) -> Iterator[Dashboard]:
             yield Dashboard(page, ui_url, strangers)
         finally:
             browser.close()
+    assert strangers == []
 
 
 def _note(url: str, ui_url: str, strangers: list[str]) -> None:

@@ -1,0 +1,30 @@
+"""What a person sees of a finished job in Prefect's dashboard."""
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+
+def test_the_dashboard_shows_a_finished_job(dashboard, daemon, jobs, tmp_path):
+    """The run's name and state, a line for each entry with its state, and the modules' log lines."""
+    first = [jobs.act("a", name="left"), jobs.act("b", name="right")]
+    job_id = daemon.submit(jobs.write(first, [jobs.act("c", "a", "b", public=True)], name="seen"), "--wait")
+    run = daemon.final_run(job_id, tasks=3)
+    address = daemon.jobctl("open", job_id).out.strip()
+    assert address == f"{dashboard.ui_url}/runs/flow-run/{run['id']}"
+    seen = dashboard.flow_run(run["id"], task_runs=3, state="Completed")
+    assert seen.name == f"seen-{job_id[:8]}"
+    shown = {(task.name, task.state) for task in seen.task_runs}
+    assert shown == {(name, "Completed") for name in ("step1/left", "step1/right", "step2/act")}
+    assert "the module speaks, attempt 1" in seen.log
+
+
+def test_the_dashboard_shows_how_a_job_failed(dashboard, daemon, jobs, tmp_path):
+    """A failed entry is failed in the list, and its reason is in the log."""
+    entries = [jobs.act("a", name="bad", ledger=tmp_path / "l", failures=1, reason="no luck"), jobs.act("b", name="ok")]
+    done = daemon.jobctl("submit", jobs.write(entries, name="unlucky"), "--wait")
+    assert done.code == 1
+    run = daemon.final_run(done.out.strip(), tasks=2)
+    seen = dashboard.flow_run(run["id"], task_runs=2, state="Failed")
+    assert {(task.name, task.state) for task in seen.task_runs} == {("step1/bad", "Failed"), ("step1/ok", "Completed")}
+    assert "no luck" in seen.log
