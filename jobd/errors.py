@@ -102,6 +102,18 @@ class ArtifactGoneError(JobdError):
     reason = "ARTIFACT_NOT_PRESENT"
 
 
+class NotRetriableError(JobdError):
+    """The job cannot be retried."""
+
+    reason = "NOT_RETRIABLE"
+
+
+class JobNotEndedError(JobdError):
+    """The job has not ended."""
+
+    reason = "JOB_NOT_ENDED"
+
+
 class ModuleNotFoundInCatalogError(JobdError):
     """There is no such module."""
 

@@ -201,6 +201,15 @@ class ArtifactRemoved(_Frozen):
     reason: str
 
 
+class EntryReused(_Frozen):
+    """An entry need not run: it succeeded in the job that this one retries."""
+
+    kind: Literal["entry_reused"] = "entry_reused"
+    step: str
+    entry: str
+    job_id: str
+
+
 JobEvent = (
     JobSubmitted
     | JobWaiting
@@ -222,6 +231,7 @@ JobEvent = (
     | EntrySkipped
     | ArtifactPublished
     | ArtifactRemoved
+    | EntryReused
 )
 
 EntryEvent = (
@@ -233,6 +243,7 @@ EntryEvent = (
     | EntryFailed
     | EntryCancelled
     | EntrySkipped
+    | EntryReused
 )
 """What changes one entry."""
 

@@ -76,6 +76,8 @@ class Job:
     ended: float | None = None
     failure: Failure | None = None
     flow_run_id: str = ""
+    retry_of: str = ""
+    """The job of which this one is a retry."""
     recorded: bool = False
     """Whether Prefect's record of it is known to be complete."""
     sequence: int = 0
@@ -104,7 +106,7 @@ class Job:
         return self.artifacts[self.artifact_places[name]]
 
 
-def new_job(job_id: str, plan: Plan, *, submitted: float) -> Job:
+def new_job(job_id: str, plan: Plan, *, submitted: float, retry_of: str = "") -> Job:
     """Make the job that a plan describes, before its first event."""
     entries = tuple(
         Entry(
@@ -128,6 +130,7 @@ def new_job(job_id: str, plan: Plan, *, submitted: float) -> Job:
         labels=dict(plan.labels),
         priority=plan.priority,
         submitted=submitted,
+        retry_of=retry_of,
         entry_count=len(entries),
     )
     return with_parts(job, entries, artifacts)
@@ -282,6 +285,11 @@ def _entry_skipped(job: Job, event: events.EntrySkipped, time: float) -> Job:
     return _change_entry(job, event.step, event.entry, EntryState.SKIPPED, ended=time, reason=event.reason)
 
 
+def _entry_reused(job: Job, event: events.EntryReused, time: float) -> Job:
+    reason = f"it succeeded in job {event.job_id}"
+    return _change_entry(job, event.step, event.entry, EntryState.SUCCEEDED, ended=time, reason=reason)
+
+
 def _change_artifact(job: Job, name: str, **changes: object) -> Job:
     place = job.artifact_places[name]
     new = replace(job.artifacts[place], **changes)  # type: ignore[arg-type]
@@ -320,4 +328,5 @@ _APPLY: Mapping[type, Callable[[Job, Any, float], Job]] = {
     events.EntrySkipped: _entry_skipped,
     events.ArtifactPublished: _artifact_published,
     events.ArtifactRemoved: _artifact_removed,
+    events.EntryReused: _entry_reused,
 }

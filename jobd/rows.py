@@ -40,6 +40,7 @@ def new_job_row(job: Job) -> Row:
         "entry_count": job.entry_count,
         "journal_offset": 0,
         "recorded": 0,
+        "retry_of": job.retry_of,
     }
 
 
@@ -107,6 +108,7 @@ def to_job(row: RowMapping, entries: Iterable[RowMapping] = (), artifacts: Itera
         failure=_failure(row["failure"]),
         flow_run_id=row["flow_run_id"],
         recorded=bool(row["recorded"]),
+        retry_of=row["retry_of"],
         sequence=row["sequence"],
         recoveries=row["recoveries"],
         entry_count=row["entry_count"],

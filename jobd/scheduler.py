@@ -101,6 +101,27 @@ class Scheduler:
         """Tell whether something of a job waits."""
         return any(ticket.job_id == job_id for ticket in self._queue)
 
+    def why(self, job_id: str, key: str | None) -> str:
+        """Say what an entry, or the start of a job as None, waits for; empty when it does not wait."""
+        for place, ticket in enumerate(self._queue):
+            if (ticket.job_id, ticket.key) == (job_id, key):
+                ahead = "nothing is" if place == 0 else "1 other is" if place == 1 else f"{place} others are"
+                return f"it waits for {self._wish(ticket.resources)}; {ahead} before it"
+        return ""
+
+    def _wish(self, wanted: Resources) -> str:
+        used, most = self.used(), self._capacity
+        rows = [
+            ("cpus", wanted.cpus, most.cpus - used.cpus, most.cpus),
+            ("bytes of memory", wanted.memory, most.memory - used.memory, most.memory),
+            ("gpus", wanted.gpus, most.gpus - used.gpus, most.gpus),
+            *(
+                (name, amount, most.counters.get(name, 0) - used.counters.get(name, 0), most.counters.get(name, 0))
+                for name, amount in wanted.counters.items()
+            ),
+        ]
+        return ", ".join(f"{need:g} {name} ({free:g} of {of:g} free)" for name, need, free, of in rows if need and of)
+
     def used(self) -> Resources:
         """Add up what is leased and set aside."""
         given = [resources for share in self._jobs.values() for resources in self._given(share)]

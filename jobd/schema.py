@@ -23,6 +23,7 @@ jobs = Table(
     Column("id", Text, nullable=False, unique=True),
     Column("request_id", Text, unique=True, comment="chosen by the client; null when it chose none"),
     Column("request_digest", Text, nullable=False, comment="sha256 of what was asked for"),
+    Column("retry_of", Text, nullable=False, comment="the id of the job that it retries; empty when it is no retry"),
     Column("document", LargeBinary, nullable=False, comment="the job file as it came"),
     Column("plan", Text, nullable=False, comment="a Plan as JSON"),
     Column("name", Text, nullable=False),

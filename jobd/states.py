@@ -66,7 +66,8 @@ JOB_MOVES: Mapping[JobState, frozenset[JobState]] = {
 }
 
 ENTRY_MOVES: Mapping[EntryState, frozenset[EntryState]] = {
-    EntryState.PENDING: frozenset({EntryState.WAITING, EntryState.SKIPPED}),
+    # What succeeded in the job that this one retries has succeeded at once.
+    EntryState.PENDING: frozenset({EntryState.WAITING, EntryState.SKIPPED, EntryState.SUCCEEDED}),
     EntryState.WAITING: frozenset(
         {EntryState.RUNNING, EntryState.FAILED, EntryState.CANCELLED, EntryState.SKIPPED, EntryState.PENDING}
     ),

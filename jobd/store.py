@@ -9,11 +9,11 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection, Select, Table, bindparam, func, insert, select, text, update
+from sqlalchemy import Connection, Select, Table, bindparam, delete, func, insert, select, text, update
 
 from jobd import rows, schema
 from jobd.database import Writer, open_reader, open_writer
-from jobd.errors import InvalidRequestError, JobNotFoundError, RequestIdReusedError
+from jobd.errors import InvalidRequestError, JobNotEndedError, JobNotFoundError, RequestIdReusedError
 from jobd.events import ArtifactPublished, ArtifactRemoved, EntryEvent, JobRecovering, Occurrence, Record
 from jobd.jobs import Job, apply
 from jobd.plan import Plan
@@ -109,6 +109,18 @@ class Store:
 
         def work(connection: Connection) -> None:
             connection.execute(query)
+
+        return self._writer.submit(work)
+
+    def delete(self, job_id: str) -> "Future[None]":
+        """Remove all rows of a job that has ended; JobNotFoundError or JobNotEndedError when it cannot be."""
+
+        def work(connection: Connection) -> None:
+            live = self._find(connection, job_id)
+            if not live.job.terminal:
+                raise JobNotEndedError(f"job {job_id} is {live.job.state}", hint="cancel it first")
+            # Events, entries and artifacts go with it.
+            connection.execute(delete(schema.jobs).where(schema.jobs.c.number == live.number))
 
         return self._writer.submit(work)
 
@@ -215,6 +227,14 @@ class Store:
         if text is None:
             raise JobNotFoundError(f"there is no job {job_id!r}")
         return Plan.model_validate_json(text)
+
+    def document(self, job_id: str) -> bytes:
+        """Give a job's file as it came; JobNotFoundError when there is no such job."""
+        with self._reader.connect() as connection:
+            document = connection.scalar(select(schema.jobs.c.document).where(schema.jobs.c.id == job_id))
+        if document is None:
+            raise JobNotFoundError(f"there is no job {job_id!r}")
+        return bytes(document)
 
     def journal_offset(self, job_id: str) -> int:
         """Give how many bytes of a job's journal were taken in."""

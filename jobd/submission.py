@@ -5,7 +5,7 @@ import hashlib
 import json
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import time
@@ -14,11 +14,12 @@ from jobd import events
 from jobd.artifacts import ArtifactStore, Stored, copy_in, sync_tree
 from jobd.catalog import Catalog
 from jobd.errors import InvalidInputError, InvalidRequestError
-from jobd.events import Occurrence
+from jobd.events import JobEvent, Occurrence
 from jobd.jobs import Job, new_job
 from jobd.layout import StateDirectory, sync_directory
 from jobd.plan import Capacity, Plan, PlanInput
 from jobd.planner import make_plan
+from jobd.retry import find_reuse
 from jobd.store import Acceptance, Store
 from jobd.uploads import Uploads
 
@@ -73,6 +74,13 @@ class Submissions:
             return earlier, True
         plan = await self.plan(submission.document)
         acceptance = await asyncio.to_thread(self._prepare, submission, plan, digest)
+        job, existed = await self._accept(acceptance)
+        if not existed:
+            await asyncio.to_thread(self._remove_uploads, submission)
+        return job, existed
+
+    async def _accept(self, acceptance: Acceptance) -> tuple[Job, bool]:
+        """Put a prepared job on record; its folder goes when that fails, or when it was there before."""
         folder = self._state.job(acceptance.job.id).root
         try:
             job, existed = await asyncio.wrap_future(self._store.accept(acceptance))
@@ -81,9 +89,24 @@ class Submissions:
             raise
         if existed:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-        else:
-            await asyncio.to_thread(self._remove_uploads, submission)
         return job, existed
+
+    async def retry(self, job_id: str, request_id: str) -> tuple[Job, bool]:
+        """Take on a new job that goes on where an ended one stopped; the second value says if it was there before.
+
+        NotRetriableError or ArtifactGoneError say why that cannot be.
+        """
+        digest = hashlib.sha256(f"retry {job_id}".encode()).hexdigest()
+        earlier = await asyncio.to_thread(self._store.find_request, request_id, digest)
+        if earlier is not None:
+            return earlier, True
+        return await self._accept(await asyncio.to_thread(self._prepare_retry, job_id, request_id, digest))
+
+    async def delete(self, job_id: str) -> None:
+        """Remove a job that has ended, with all that is kept of it; JobNotEndedError when it has not."""
+        await asyncio.wrap_future(self._store.delete(job_id))
+        # The rows are gone first: a folder that a crash leaves behind belongs to no job, and goes at the next start.
+        await asyncio.to_thread(shutil.rmtree, self._state.job(job_id).root, ignore_errors=True)
 
     def remove_strays(self) -> int:
         """Remove the folders of jobs that were never accepted, which a crash in the middle leaves; count them."""
@@ -134,14 +157,55 @@ class Submissions:
             first=tuple(Occurrence(time=now, event=event) for event in (events.JobSubmitted(), *published)),
         )
 
+    def _prepare_retry(self, job_id: str, request_id: str, digest: str) -> Acceptance:
+        plan, old = self._store.plan(job_id), self._store.get(job_id)
+        reuse = find_reuse(plan, old)
+        now = time()
+        job = new_job(_new_id(), plan, submitted=now, retry_of=job_id)
+        directory = self._state.job(job.id)
+        try:
+            self._carry_over(job_id, job.id, reuse.artifacts)
+        except BaseException:
+            shutil.rmtree(directory.root, ignore_errors=True)
+            raise
+        carried = [old.artifact(name) for name in reuse.artifacts]
+        first: list[JobEvent] = [events.JobSubmitted()]
+        first += [
+            events.ArtifactPublished(name=item.name, size_bytes=item.size_bytes, folder=item.folder) for item in carried
+        ]
+        first += [events.EntryReused(step=step, entry=entry, job_id=job_id) for step, entry in reuse.entries]
+        first += [
+            events.ArtifactRemoved(name=name, reason=f"all that took it had succeeded in job {job_id}")
+            for name in reuse.unneeded
+        ]
+        return Acceptance(
+            job=job,
+            plan=plan,
+            document=self._store.document(job_id),
+            request_id=request_id,
+            request_digest=digest,
+            first=tuple(Occurrence(time=now, event=event) for event in first),
+        )
+
+    def _carry_over(self, old_id: str, new_id: str, names: Sequence[str]) -> None:
+        old, new = (ArtifactStore(self._state.job(job_id).artifacts) for job_id in (old_id, new_id))
+        self._state.job(new_id).artifacts.mkdir(mode=0o700, parents=True)
+        for name in names:
+            copy_in(old.path(name), new.path(name))
+        self._sync(new_id)
+
+    def _sync(self, job_id: str) -> None:
+        directory = self._state.job(job_id)
+        for folder in (directory.artifacts, directory.root, self._state.jobs):
+            sync_directory(folder)
+
     def _copy_inputs(self, job_id: str, sources: Mapping[str, Source]) -> dict[str, Stored]:
         """Copy every input under each of the names by which entries use it."""
         directory = self._state.job(job_id)
         directory.artifacts.mkdir(mode=0o700, parents=True)
         store = ArtifactStore(directory.artifacts)
         stored = {name: self._copy(source, store.path(name)) for name, source in sources.items()}
-        for folder in (directory.artifacts, directory.root, self._state.jobs):
-            sync_directory(folder)
+        self._sync(job_id)
         return stored
 
     def _copy(self, source: Source, target: Path) -> Stored:

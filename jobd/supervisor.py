@@ -121,6 +121,10 @@ class Supervisor:
         else:
             self.lines.grant(job_id, key)
 
+    def why_waiting(self, job_id: str, key: str | None) -> str:
+        """Say what an entry, by `step/entry`, or the start of a job, as None, waits for; empty when it does not."""
+        return self._scheduler.why(job_id, key)
+
     def connected(self, job_id: str) -> None:
         """Greet a runner: a cancel that it has not heard of is told."""
         job = self._store.live_job(job_id)

@@ -32,10 +32,13 @@ class Guard:
 
     def __init__(self, folder: Path) -> None:
         self._mark = f"{folder}/".encode()
+        own = _read_stat(f"/proc/{os.getpid()}")
+        assert own is not None
+        self._begin = own[1]
 
     def living(self) -> list[Stray]:
         """Find those that live; a zombie does not."""
-        found = (self._look(int(name)) for name in os.listdir("/proc") if name.isdigit())
+        found = (self._look(int(name)) for name in os.listdir("/proc") if name.isdigit())  # noqa: PTH208 - quick
         return [stray for stray in found if stray is not None]
 
     def leftovers(self, before: Counter[str]) -> list[Stray]:
@@ -67,18 +70,26 @@ class Guard:
         return left
 
     def _look(self, pid: int) -> Stray | None:
-        if pid == os.getpid():
+        folder = f"/proc/{pid}"
+        stat = _read_stat(folder)
+        if stat is None or stat[0] in (b"Z", b"X") or stat[1] < self._begin or pid == os.getpid():
             return None
-        folder = Path("/proc", str(pid))
         try:
-            fields = (folder / "stat").read_bytes().rpartition(b")")[2].split()
-            command = (folder / "cmdline").read_bytes()
-            marked = self._mark in command or self._mark in (folder / "environ").read_bytes()
+            command = Path(folder, "cmdline").read_bytes()
+            marked = self._mark in command or self._mark in Path(folder, "environ").read_bytes()
         except OSError:
             return None  # gone, or another user's
-        if not marked or fields[0] in (b"Z", b"X"):
-            return None
-        return Stray(pid, int(fields[19]), command.replace(b"\0", b" ").decode(errors="replace"))
+        return Stray(pid, stat[1], command.replace(b"\0", b" ").decode(errors="replace")) if marked else None
+
+
+def _read_stat(folder: str) -> tuple[bytes, int] | None:
+    """Give a process's state and the clock ticks from boot to its start; None when it is gone."""
+    try:
+        with open(f"{folder}/stat", "rb") as file:  # noqa: PTH123 - read for every process around every test
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    return fields[0], int(fields[19])
 
 
 @pytest.fixture(scope="session", autouse=True)

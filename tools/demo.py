@@ -43,9 +43,11 @@ def make_sample() -> Path:
     """Make the sample video, unless the newest one is there already."""
     sample, maker = OUT / "sample.mp4", REPOSITORY / "tools/make_sample.py"
     if not sample.exists() or sample.stat().st_mtime < maker.stat().st_mtime:
+        _say(f"making a sample video, {sample}")
         part = OUT / "part-of-sample.mp4"
-        if subprocess.run([sys.executable, maker, part], check=False).returncode != 0:
-            raise DemoError("the sample video could not be made; give one of yours: make demo VIDEO=PATH")
+        done = subprocess.run([sys.executable, maker, part], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise DemoError(f"no sample video could be made; give one: make demo VIDEO=PATH\n{done.stderr.strip()}")
         part.replace(sample)
     return sample
 

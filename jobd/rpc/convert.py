@@ -118,6 +118,7 @@ def job(value: Job, *, dashboard_url: str = "") -> job_pb2.Job:
         entry_count=value.entry_count,
         ended_entry_count=value.ended_entry_count,
         recorded=value.recorded,
+        retry_of=value.retry_of,
     )
 
 

@@ -2,12 +2,14 @@
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
+from functools import partial
 
 from jobapi.v1 import job_service_pb2 as pb
 from jobapi.v1 import job_service_pb2_grpc as pb_grpc
 
 from jobd.errors import InvalidJobError, InvalidRequestError
+from jobd.explain import explain
 from jobd.jobs import Job
 from jobd.layout import StateDirectory
 from jobd.log_files import check_offset, select_entries
@@ -48,11 +50,12 @@ class JobService(pb_grpc.JobServiceServicer):
         """Accept a job."""
         submission = _submission(request)
         # A client that hangs up in the middle must not leave half a job.
-        job, existed = await asyncio.shield(asyncio.create_task(self._submit(submission)))
+        work = self._enqueued(self._submissions.submit(submission))
+        job, existed = await asyncio.shield(asyncio.create_task(work))
         return pb.SubmitResponse(job=convert.job(job, dashboard_url=self._dashboard_url), existed=existed)
 
-    async def _submit(self, submission: Submission) -> tuple[Job, bool]:
-        job, existed = await self._submissions.submit(submission)
+    async def _enqueued(self, taking_on: Awaitable[tuple[Job, bool]]) -> tuple[Job, bool]:
+        job, existed = await taking_on
         if not existed:
             await self._supervisor.enqueue(job)
         return job, existed
@@ -108,6 +111,28 @@ class JobService(pb_grpc.JobServiceServicer):
         async for piece in follow_logs(self._watcher, self._state.job(job_id), job, chosen, request):
             yield piece
 
+    async def Retry(self, request: pb.RetryRequest, _context: Context) -> pb.RetryResponse:  # noqa: N802
+        """Go on where an ended job stopped, as a new job."""
+        _check_request_id(request.request_id)
+        job_id = await self._resolve(request.id)
+        work = self._enqueued(self._submissions.retry(job_id, request.request_id))
+        job, existed = await asyncio.shield(asyncio.create_task(work))
+        return pb.RetryResponse(job=convert.job(job, dashboard_url=self._dashboard_url), existed=existed)
+
+    async def Delete(self, request: pb.DeleteRequest, _context: Context) -> pb.DeleteResponse:  # noqa: N802
+        """Remove a job that has ended."""
+        job_id = await self._resolve(request.id)
+        await asyncio.shield(asyncio.create_task(self._submissions.delete(job_id)))
+        return pb.DeleteResponse(id=job_id)
+
+    async def Explain(self, request: pb.ExplainRequest, _context: Context) -> pb.ExplainResponse:  # noqa: N802
+        """Say why things are as they are."""
+        job_id = await self._resolve(request.id)
+        job = await asyncio.to_thread(self._store.get, job_id)
+        select_entries(job, request.step, request.entry)
+        found = explain(job, partial(self._supervisor.why_waiting, job_id), step=request.step, entry=request.entry)
+        return pb.ExplainResponse(explanations=[pb.Explanation(subject=item.subject, text=item.text) for item in found])
+
     async def Validate(self, request: pb.ValidateRequest, _context: Context) -> pb.ValidateResponse:  # noqa: N802
         """Check a job file."""
         try:
@@ -123,8 +148,7 @@ class JobService(pb_grpc.JobServiceServicer):
 
 
 def _submission(request: pb.SubmitRequest) -> Submission:
-    if len(request.request_id) > _MOST_REQUEST_ID:
-        raise InvalidRequestError(f"request_id is longer than {_MOST_REQUEST_ID} characters")
+    _check_request_id(request.request_id)
     inputs: dict[str, Source] = {}
     for item in request.inputs:
         if item.param_name in inputs:
@@ -139,6 +163,11 @@ def _submission(request: pb.SubmitRequest) -> Submission:
         priority=request.priority if request.HasField("priority") else None,
         labels=dict(request.labels),
     )
+
+
+def _check_request_id(request_id: str) -> None:
+    if len(request_id) > _MOST_REQUEST_ID:
+        raise InvalidRequestError(f"request_id is longer than {_MOST_REQUEST_ID} characters")
 
 
 def _page_token(before: int | None) -> str:

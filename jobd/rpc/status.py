@@ -25,6 +25,8 @@ CODES: Mapping[type[errors.JobdError], grpc.StatusCode] = {
     errors.EntryNotFoundError: grpc.StatusCode.NOT_FOUND,
     errors.ArtifactNotFoundError: grpc.StatusCode.NOT_FOUND,
     errors.ModuleNotFoundInCatalogError: grpc.StatusCode.NOT_FOUND,
+    errors.NotRetriableError: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.JobNotEndedError: grpc.StatusCode.FAILED_PRECONDITION,
     errors.ArtifactGoneError: grpc.StatusCode.FAILED_PRECONDITION,
     errors.OffsetOutOfRangeError: grpc.StatusCode.OUT_OF_RANGE,
     errors.UnauthenticatedError: grpc.StatusCode.UNAUTHENTICATED,

@@ -208,7 +208,7 @@ class Daemon:
         return flows
 
     def final_run(self, job_id: str, *, tasks: int, seconds: float = 10.0) -> Any:
-        """The one flow run of a job, once it has these many task runs and all is final; `seconds` from the job's end."""
+        """The one flow run of a job, at most `seconds` from now, once it has so many task runs and all is final."""
         final = {"COMPLETED", "FAILED", "CANCELLED", "CRASHED"}
 
         def look() -> Any:
@@ -280,10 +280,10 @@ def living() -> Callable[[str], list[int]]:
     def find(job_id: str) -> list[int]:
         mark = f"JOBD_JOB_ID={job_id}\0".encode()
         found = []
-        for name in filter(str.isdigit, os.listdir("/proc")):
+        for folder in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
-                if mark in Path("/proc", name, "environ").read_bytes():
-                    found.append(int(name))
+                if mark in (folder / "environ").read_bytes():
+                    found.append(int(folder.name))
         return found
 
     return find

@@ -79,7 +79,10 @@ CASES: dict[str, tuple[bytes, str]] = {
         rf":16: {OUTPUT}\.param_name: .*outptu",
     ),
     "a parameter given twice": (
-        change("        output_artifacts:", "          - {name: v2, param_name: input, type: video}\n        output_artifacts:"),
+        change(
+            "        output_artifacts:",
+            "          - {name: v2, param_name: input, type: video}\n        output_artifacts:",
+        ),
         r":14: steps\[0\]\.entries\[0\]\.input_artifacts\[1\].*input",
     ),
     "an unknown param": (
@@ -107,7 +110,7 @@ CASES: dict[str, tuple[bytes, str]] = {
     "a leading dash": (rename("-rf"), rf":15: {OUTPUT}\.name: "),
     "a newline": (rename("a\nb"), rf":15: {OUTPUT}\.name: "),
     "a NUL": (rename("a\0b"), r":15: "),
-    "a bidirectional mark": (rename("a‮gpj.exe"), r":15: "),
+    "a bidirectional mark": (rename("a\u202egpj.exe"), r":15: "),
     "300 bytes": (rename("x" * 300), rf":15: {OUTPUT}\.name: .*255"),
     "300 bytes in 100 characters": (rename("文" * 100), rf":15: {OUTPUT}\.name: .*255"),
     "more than the machine has": (

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import stat
 
 import pytest
@@ -62,6 +63,29 @@ def test_a_watch_that_takes_too_long_leaves_the_job_alone(daemon, jobs, tmp_path
     assert daemon.get(job_id)["state"] in {"JOB_STATE_QUEUED", "JOB_STATE_RUNNING"}
     gate.touch()
     assert daemon.jobctl("watch", job_id).code == 0
+
+
+def test_ctrl_c_leaves_the_job_alone(daemon, jobs, tmp_path):
+    """An interrupted watch exits with 130, says how to go on, and the job goes on."""
+    gate = tmp_path / "gate"
+    job_id = daemon.submit(jobs.write([jobs.act("x", gate=gate)]))
+    watch = daemon.watch(job_id)
+    watch.until("entry_progress")
+    watch.process.send_signal(signal.SIGINT)
+    assert watch.end() == 130
+    assert f"jobctl watch {job_id}" in watch.process.stderr.read()
+    gate.touch()
+    assert daemon.jobctl("watch", job_id).code == 0
+
+
+def test_submit_watch_tells_scripts_everything(daemon, jobs):
+    """With -o json, the first line is the job, and each event follows as a line of its own."""
+    done = daemon.jobctl("submit", jobs.write([jobs.act("x")]), "--watch", "-o", "json")
+    assert done.code == 0, done.err
+    job, *events = [json.loads(line) for line in done.out.splitlines()]
+    assert [event["sequence"] for event in events] == list(range(1, len(events) + 1))
+    assert {event["job_id"] for event in events} == {job["id"]}
+    assert events[-1]["type"] == "job_succeeded"
 
 
 def test_logs_of_one_entry_are_what_it_wrote(daemon, finished):

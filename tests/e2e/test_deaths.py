@@ -70,7 +70,7 @@ def test_the_next_daemon_may_cancel_what_runs(own_daemon, gated, living):
 
 
 def test_accepted_jobs_outlive_the_daemon_at_any_moment(own_daemon, jobs):
-    """What submit has answered is on disk: killed at once, again and again, the daemon still brings all to their end."""
+    """What submit has answered is on disk: killed at once, again and again, the daemon brings all to their end."""
     ids = []
     for number in range(4):
         ids.append(own_daemon.submit(jobs.write([jobs.act("x", public=True)], name=f"j{number}")))
@@ -129,6 +129,24 @@ def test_a_runner_that_dies_again_and_again_fails_the_job(own_daemon, gated, liv
     check_history(watch)
 
 
+@pytest.mark.parametrize("victim", ["daemon", "runner"])
+def test_a_cancel_outlives_a_death(own_daemon, jobs, tmp_path, living, victim):
+    """A cancel that was answered is kept, whoever dies while the processes are being ended."""
+    entry = jobs.act("x", gate=tmp_path / "never", stubborn=True, offspring=True)
+    job_id = own_daemon.submit(jobs.write([entry], [jobs.act("y", "x")]))
+    watch = own_daemon.watch(job_id)
+    watch.until("entry_progress")
+    assert own_daemon.jobctl("cancel", job_id).code == 0
+    if victim == "daemon":
+        own_daemon.kill()
+        own_daemon.start()
+    else:
+        kill_runner(own_daemon, job_id)
+    assert watch.end() == 3
+    assert living(job_id) == []
+    check_history(watch)
+
+
 def test_the_nursery_comes_back(own_daemon, jobs, gated, until):
     """A job that runs is not disturbed by its death, and the next one is started by a new nursery."""
     file, gate, ledger = gated
@@ -176,9 +194,7 @@ def test_two_daemons_never_serve_one_address(own_daemon):
     for address in (f"unix:{own_daemon.socket}", f"127.0.0.1:{own_daemon.tcp_port}"):
         command = [item for item in own_daemon.command if not item.startswith(("--listen", "--state-dir"))]
         command += [f"--state-dir={own_daemon.folder}/second", f"--listen={address}"]
-        done = subprocess.run(
-            command, env=own_daemon.env, capture_output=True, text=True, timeout=30, check=False
-        )
+        done = subprocess.run(command, env=own_daemon.env, capture_output=True, text=True, timeout=30, check=False)
         assert done.returncode not in {0, -signal.SIGKILL}
         assert address.removeprefix("unix:") in done.stderr
         assert "Traceback" not in done.stderr

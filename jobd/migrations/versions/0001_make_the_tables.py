@@ -18,6 +18,12 @@ def upgrade() -> None:
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("request_id", sa.Text(), nullable=True, comment="chosen by the client; null when it chose none"),
         sa.Column("request_digest", sa.Text(), nullable=False, comment="sha256 of what was asked for"),
+        sa.Column(
+            "retry_of",
+            sa.Text(),
+            nullable=False,
+            comment="the id of the job that it retries; empty when it is no retry",
+        ),
         sa.Column("document", sa.LargeBinary(), nullable=False, comment="the job file as it came"),
         sa.Column("plan", sa.Text(), nullable=False, comment="a Plan as JSON"),
         sa.Column("name", sa.Text(), nullable=False),

@@ -449,6 +449,7 @@ class Job(_message.Message):
     ENTRY_COUNT_FIELD_NUMBER: _builtins.int
     ENDED_ENTRY_COUNT_FIELD_NUMBER: _builtins.int
     RECORDED_FIELD_NUMBER: _builtins.int
+    RETRY_OF_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Its identifier, made by the daemon: lower-case letters and digits."""
     name: _builtins.str
@@ -473,6 +474,8 @@ class Job(_message.Message):
     """The number of its entries in a terminal state."""
     recorded: _builtins.bool
     """Whether Prefect's record of the ended job is known to be complete; false while it is compared or repaired."""
+    retry_of: _builtins.str
+    """The job of which this one is a retry; empty when it is none."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Its labels."""
@@ -523,10 +526,11 @@ class Job(_message.Message):
         entry_count: _builtins.int = ...,
         ended_entry_count: _builtins.int = ...,
         recorded: _builtins.bool = ...,
+        retry_of: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "failure", b"failure", "start_time", b"start_time", "submit_time", b"submit_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifacts", b"artifacts", "dashboard_url", b"dashboard_url", "end_time", b"end_time", "ended_entry_count", b"ended_entry_count", "entry_count", b"entry_count", "failure", b"failure", "flow_run_id", b"flow_run_id", "id", b"id", "labels", b"labels", "last_sequence", b"last_sequence", "name", b"name", "priority", b"priority", "reason", b"reason", "recorded", b"recorded", "start_time", b"start_time", "state", b"state", "steps", b"steps", "submit_time", b"submit_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifacts", b"artifacts", "dashboard_url", b"dashboard_url", "end_time", b"end_time", "ended_entry_count", b"ended_entry_count", "entry_count", b"entry_count", "failure", b"failure", "flow_run_id", b"flow_run_id", "id", b"id", "labels", b"labels", "last_sequence", b"last_sequence", "name", b"name", "priority", b"priority", "reason", b"reason", "recorded", b"recorded", "retry_of", b"retry_of", "start_time", b"start_time", "state", b"state", "steps", b"steps", "submit_time", b"submit_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -561,6 +565,7 @@ class Event(_message.Message):
     ENTRY_SKIPPED_FIELD_NUMBER: _builtins.int
     ARTIFACT_PUBLISHED_FIELD_NUMBER: _builtins.int
     ARTIFACT_REMOVED_FIELD_NUMBER: _builtins.int
+    ENTRY_REUSED_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """Its place in its job's history, from 1."""
     job_id: _builtins.str
@@ -649,6 +654,10 @@ class Event(_message.Message):
     def artifact_removed(self) -> Global___ArtifactRemoved:
         """An artifact was removed."""
 
+    @_builtins.property
+    def entry_reused(self) -> Global___EntryReused:
+        """An entry need not run, because it succeeded in the job that this one retries."""
+
     def __init__(
         self,
         *,
@@ -675,12 +684,13 @@ class Event(_message.Message):
         entry_skipped: Global___EntrySkipped | None = ...,
         artifact_published: Global___ArtifactPublished | None = ...,
         artifact_removed: Global___ArtifactRemoved | None = ...,
+        entry_reused: Global___EntryReused | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["artifact_published", b"artifact_published", "artifact_removed", b"artifact_removed", "entry_cancelled", b"entry_cancelled", "entry_failed", b"entry_failed", "entry_progress", b"entry_progress", "entry_retrying", b"entry_retrying", "entry_skipped", b"entry_skipped", "entry_started", b"entry_started", "entry_succeeded", b"entry_succeeded", "entry_waiting", b"entry_waiting", "job_cancelled", b"job_cancelled", "job_cancelling", b"job_cancelling", "job_failed", b"job_failed", "job_recovering", b"job_recovering", "job_started", b"job_started", "job_submitted", b"job_submitted", "job_succeeded", b"job_succeeded", "job_waiting", b"job_waiting", "kind", b"kind", "step_started", b"step_started", "step_succeeded", b"step_succeeded", "time", b"time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["artifact_published", b"artifact_published", "artifact_removed", b"artifact_removed", "entry_cancelled", b"entry_cancelled", "entry_failed", b"entry_failed", "entry_progress", b"entry_progress", "entry_retrying", b"entry_retrying", "entry_reused", b"entry_reused", "entry_skipped", b"entry_skipped", "entry_started", b"entry_started", "entry_succeeded", b"entry_succeeded", "entry_waiting", b"entry_waiting", "job_cancelled", b"job_cancelled", "job_cancelling", b"job_cancelling", "job_failed", b"job_failed", "job_recovering", b"job_recovering", "job_started", b"job_started", "job_submitted", b"job_submitted", "job_succeeded", b"job_succeeded", "job_waiting", b"job_waiting", "kind", b"kind", "step_started", b"step_started", "step_succeeded", b"step_succeeded", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_published", b"artifact_published", "artifact_removed", b"artifact_removed", "entry_cancelled", b"entry_cancelled", "entry_failed", b"entry_failed", "entry_progress", b"entry_progress", "entry_retrying", b"entry_retrying", "entry_skipped", b"entry_skipped", "entry_started", b"entry_started", "entry_succeeded", b"entry_succeeded", "entry_waiting", b"entry_waiting", "job_cancelled", b"job_cancelled", "job_cancelling", b"job_cancelling", "job_failed", b"job_failed", "job_id", b"job_id", "job_recovering", b"job_recovering", "job_started", b"job_started", "job_submitted", b"job_submitted", "job_succeeded", b"job_succeeded", "job_waiting", b"job_waiting", "kind", b"kind", "sequence", b"sequence", "step_started", b"step_started", "step_succeeded", b"step_succeeded", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_published", b"artifact_published", "artifact_removed", b"artifact_removed", "entry_cancelled", b"entry_cancelled", "entry_failed", b"entry_failed", "entry_progress", b"entry_progress", "entry_retrying", b"entry_retrying", "entry_reused", b"entry_reused", "entry_skipped", b"entry_skipped", "entry_started", b"entry_started", "entry_succeeded", b"entry_succeeded", "entry_waiting", b"entry_waiting", "job_cancelled", b"job_cancelled", "job_cancelling", b"job_cancelling", "job_failed", b"job_failed", "job_id", b"job_id", "job_recovering", b"job_recovering", "job_started", b"job_started", "job_submitted", b"job_submitted", "job_succeeded", b"job_succeeded", "job_waiting", b"job_waiting", "kind", b"kind", "sequence", b"sequence", "step_started", b"step_started", "step_succeeded", b"step_succeeded", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["job_submitted", "job_waiting", "job_started", "job_cancelling", "job_succeeded", "job_failed", "job_cancelled", "job_recovering", "step_started", "step_succeeded", "entry_waiting", "entry_started", "entry_progress", "entry_retrying", "entry_succeeded", "entry_failed", "entry_cancelled", "entry_skipped", "artifact_published", "artifact_removed"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["job_submitted", "job_waiting", "job_started", "job_cancelling", "job_succeeded", "job_failed", "job_cancelled", "job_recovering", "step_started", "step_succeeded", "entry_waiting", "entry_started", "entry_progress", "entry_retrying", "entry_succeeded", "entry_failed", "entry_cancelled", "entry_skipped", "artifact_published", "artifact_removed", "entry_reused"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -1166,6 +1176,36 @@ class EntrySkipped(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___EntrySkipped: _TypeAlias = EntrySkipped  # noqa: Y015
+
+@_typing.final
+class EntryReused(_message.Message):
+    """An entry need not run: it succeeded in the job that this one retries."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEP_FIELD_NUMBER: _builtins.int
+    ENTRY_FIELD_NUMBER: _builtins.int
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    step: _builtins.str
+    """The step."""
+    entry: _builtins.str
+    """The entry."""
+    job_id: _builtins.str
+    """The job in which it succeeded."""
+    def __init__(
+        self,
+        *,
+        step: _builtins.str = ...,
+        entry: _builtins.str = ...,
+        job_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry", "job_id", b"job_id", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EntryReused: _TypeAlias = EntryReused  # noqa: Y015
 
 @_typing.final
 class ArtifactPublished(_message.Message):

@@ -65,6 +65,21 @@ class JobServiceStub(object):
                 request_serializer=jobapi_dot_v1_dot_job__service__pb2.LogsRequest.SerializeToString,
                 response_deserializer=jobapi_dot_v1_dot_job__service__pb2.LogsResponse.FromString,
                 _registered_method=True)
+        self.Retry = channel.unary_unary(
+                '/jobapi.v1.JobService/Retry',
+                request_serializer=jobapi_dot_v1_dot_job__service__pb2.RetryRequest.SerializeToString,
+                response_deserializer=jobapi_dot_v1_dot_job__service__pb2.RetryResponse.FromString,
+                _registered_method=True)
+        self.Delete = channel.unary_unary(
+                '/jobapi.v1.JobService/Delete',
+                request_serializer=jobapi_dot_v1_dot_job__service__pb2.DeleteRequest.SerializeToString,
+                response_deserializer=jobapi_dot_v1_dot_job__service__pb2.DeleteResponse.FromString,
+                _registered_method=True)
+        self.Explain = channel.unary_unary(
+                '/jobapi.v1.JobService/Explain',
+                request_serializer=jobapi_dot_v1_dot_job__service__pb2.ExplainRequest.SerializeToString,
+                response_deserializer=jobapi_dot_v1_dot_job__service__pb2.ExplainResponse.FromString,
+                _registered_method=True)
         self.Validate = channel.unary_unary(
                 '/jobapi.v1.JobService/Validate',
                 request_serializer=jobapi_dot_v1_dot_job__service__pb2.ValidateRequest.SerializeToString,
@@ -121,6 +136,27 @@ class JobServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Retry(self, request, context):
+        """Makes a new job that goes on where one that failed or was cancelled stopped: what succeeded there is not run again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Delete(self, request, context):
+        """Removes a job that has ended, with its artifacts, logs and history.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Explain(self, request, context):
+        """Says why things are as they are: what an entry waits for, why it failed or was skipped, why an artifact is gone.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Validate(self, request, context):
         """Checks a job file as Submit would, stores nothing, and answers with every violation or with the plan.
         """
@@ -160,6 +196,21 @@ def add_JobServiceServicer_to_server(servicer, server):
                     servicer.Logs,
                     request_deserializer=jobapi_dot_v1_dot_job__service__pb2.LogsRequest.FromString,
                     response_serializer=jobapi_dot_v1_dot_job__service__pb2.LogsResponse.SerializeToString,
+            ),
+            'Retry': grpc.unary_unary_rpc_method_handler(
+                    servicer.Retry,
+                    request_deserializer=jobapi_dot_v1_dot_job__service__pb2.RetryRequest.FromString,
+                    response_serializer=jobapi_dot_v1_dot_job__service__pb2.RetryResponse.SerializeToString,
+            ),
+            'Delete': grpc.unary_unary_rpc_method_handler(
+                    servicer.Delete,
+                    request_deserializer=jobapi_dot_v1_dot_job__service__pb2.DeleteRequest.FromString,
+                    response_serializer=jobapi_dot_v1_dot_job__service__pb2.DeleteResponse.SerializeToString,
+            ),
+            'Explain': grpc.unary_unary_rpc_method_handler(
+                    servicer.Explain,
+                    request_deserializer=jobapi_dot_v1_dot_job__service__pb2.ExplainRequest.FromString,
+                    response_serializer=jobapi_dot_v1_dot_job__service__pb2.ExplainResponse.SerializeToString,
             ),
             'Validate': grpc.unary_unary_rpc_method_handler(
                     servicer.Validate,
@@ -330,6 +381,87 @@ class JobService(object):
             '/jobapi.v1.JobService/Logs',
             jobapi_dot_v1_dot_job__service__pb2.LogsRequest.SerializeToString,
             jobapi_dot_v1_dot_job__service__pb2.LogsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Retry(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jobapi.v1.JobService/Retry',
+            jobapi_dot_v1_dot_job__service__pb2.RetryRequest.SerializeToString,
+            jobapi_dot_v1_dot_job__service__pb2.RetryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Delete(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jobapi.v1.JobService/Delete',
+            jobapi_dot_v1_dot_job__service__pb2.DeleteRequest.SerializeToString,
+            jobapi_dot_v1_dot_job__service__pb2.DeleteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Explain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jobapi.v1.JobService/Explain',
+            jobapi_dot_v1_dot_job__service__pb2.ExplainRequest.SerializeToString,
+            jobapi_dot_v1_dot_job__service__pb2.ExplainResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -51,6 +51,12 @@ class JobServiceStub:
     """Lists jobs, newest first, without their steps and artifacts."""
     Logs: _grpc.UnaryStreamMultiCallable[_job_service_pb2.LogsRequest, _job_service_pb2.LogsResponse]
     """Streams the logs of a job's entries by byte offset."""
+    Retry: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.RetryRequest, _job_service_pb2.RetryResponse]
+    """Makes a new job that goes on where one that failed or was cancelled stopped: what succeeded there is not run again."""
+    Delete: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.DeleteRequest, _job_service_pb2.DeleteResponse]
+    """Removes a job that has ended, with its artifacts, logs and history."""
+    Explain: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.ExplainRequest, _job_service_pb2.ExplainResponse]
+    """Says why things are as they are: what an entry waits for, why it failed or was skipped, why an artifact is gone."""
     Validate: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.ValidateRequest, _job_service_pb2.ValidateResponse]
     """Checks a job file as Submit would, stores nothing, and answers with every violation or with the plan."""
 
@@ -77,6 +83,12 @@ class JobServiceAsyncStub(JobServiceStub):
     """Lists jobs, newest first, without their steps and artifacts."""
     Logs: _aio.UnaryStreamMultiCallable[_job_service_pb2.LogsRequest, _job_service_pb2.LogsResponse]  # type: ignore[assignment]
     """Streams the logs of a job's entries by byte offset."""
+    Retry: _aio.UnaryUnaryMultiCallable[_job_service_pb2.RetryRequest, _job_service_pb2.RetryResponse]  # type: ignore[assignment]
+    """Makes a new job that goes on where one that failed or was cancelled stopped: what succeeded there is not run again."""
+    Delete: _aio.UnaryUnaryMultiCallable[_job_service_pb2.DeleteRequest, _job_service_pb2.DeleteResponse]  # type: ignore[assignment]
+    """Removes a job that has ended, with its artifacts, logs and history."""
+    Explain: _aio.UnaryUnaryMultiCallable[_job_service_pb2.ExplainRequest, _job_service_pb2.ExplainResponse]  # type: ignore[assignment]
+    """Says why things are as they are: what an entry waits for, why it failed or was skipped, why an artifact is gone."""
     Validate: _aio.UnaryUnaryMultiCallable[_job_service_pb2.ValidateRequest, _job_service_pb2.ValidateResponse]  # type: ignore[assignment]
     """Checks a job file as Submit would, stores nothing, and answers with every violation or with the plan."""
 
@@ -136,6 +148,30 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_job_service_pb2.LogsResponse], _abc.AsyncIterator[_job_service_pb2.LogsResponse]]:
         """Streams the logs of a job's entries by byte offset."""
+
+    @_abc_1.abstractmethod
+    def Retry(
+        self,
+        request: _job_service_pb2.RetryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_service_pb2.RetryResponse, _abc.Awaitable[_job_service_pb2.RetryResponse]]:
+        """Makes a new job that goes on where one that failed or was cancelled stopped: what succeeded there is not run again."""
+
+    @_abc_1.abstractmethod
+    def Delete(
+        self,
+        request: _job_service_pb2.DeleteRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_service_pb2.DeleteResponse, _abc.Awaitable[_job_service_pb2.DeleteResponse]]:
+        """Removes a job that has ended, with its artifacts, logs and history."""
+
+    @_abc_1.abstractmethod
+    def Explain(
+        self,
+        request: _job_service_pb2.ExplainRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_service_pb2.ExplainResponse, _abc.Awaitable[_job_service_pb2.ExplainResponse]]:
+        """Says why things are as they are: what an entry waits for, why it failed or was skipped, why an artifact is gone."""
 
     @_abc_1.abstractmethod
     def Validate(

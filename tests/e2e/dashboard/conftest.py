@@ -22,6 +22,7 @@ ARGUMENTS = [
 PATIENCE = 30_000
 """Milliseconds that the page may take to show what is waited for."""
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeenTaskRun:
     """A line in the list of task runs."""
