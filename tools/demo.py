@@ -4,7 +4,6 @@ Everything it makes is in `demo-out/`, and no part of a daemon that you run your
 """
 
 import argparse
-import os
 import shutil
 import signal
 import subprocess
@@ -13,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from demo_daemon import BIN, LOG, OUT, REPOSITORY, SIGNALS, STATE, Daemon, DemoError, running_daemon
+from demo_daemon import BIN, LOG, OUT, REPOSITORY, SIGNALS, STATE, Daemon, DemoError, alone, running_daemon
 
 JOB = REPOSITORY / "examples/media_report.yaml"
 RESULTS = OUT / "results"
@@ -28,15 +27,13 @@ class InterruptedDemoError(Exception):
 
 
 def find_video(given: str | None) -> Path:
-    """Give the path of the video, also of one relative to where make was called; None has a sample made."""
+    """Give the path of the video; None has a sample made."""
     if given is None:
         return make_sample()
-    # `make -C FOLDER` changes the working directory, but not PWD.
-    candidates = [Path(folder, Path(given).expanduser()) for folder in (Path.cwd(), os.environ.get("PWD", ""))]
-    found = next((path for path in candidates if path.is_file()), None)
-    if found is None:
-        raise DemoError(f"there is no video {candidates[0]}; give the path of a file: make demo VIDEO=PATH")
-    return found.absolute()
+    video = Path(given).expanduser().absolute()
+    if not video.is_file():
+        raise DemoError(f"there is no video {video}; give the path of a file: make demo VIDEO=PATH")
+    return video
 
 
 def make_sample() -> Path:
@@ -107,7 +104,6 @@ def tell_dashboard(daemon: Daemon, job_id: str, *, goes_on: bool) -> None:
 
 def demonstrate(video: str | None, *, keep: bool) -> int:
     """Do all of it; gives the exit code, which is the job's."""
-    OUT.mkdir(exist_ok=True)
     source = find_video(video)
     with running_daemon(keep=keep) as daemon:
         _say(f"jobd {'was started' if daemon.process else 'runs already'}; its log is {LOG}")
@@ -130,7 +126,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for number in SIGNALS:
         signal.signal(number, _interrupt)
     try:
-        return demonstrate(options.video, keep=options.keep)
+        with alone():
+            return demonstrate(options.video, keep=options.keep)
     except InterruptedDemoError:
         _say("\nthe demo was interrupted, and its job was cancelled")
         return EXIT_INTERRUPTED

@@ -1,5 +1,6 @@
 """The demo's daemon: its state directory, socket and Prefect server are its own, below `demo-out/`."""
 
+import fcntl
 import json
 import os
 import select
@@ -91,6 +92,18 @@ class Daemon:
 
 
 @contextmanager
+def alone() -> Iterator[None]:
+    """Keep other demos out of `demo-out/`; DemoError when one runs."""
+    OUT.mkdir(exist_ok=True)
+    with (OUT / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DemoError(f"another demo runs in {OUT}; wait for its end") from None
+        yield
+
+
+@contextmanager
 def running_daemon(*, keep: bool = False) -> Iterator[Daemon]:
     """Give the daemon that an earlier demo kept, or start one, which is stopped at the end unless it is to be kept."""
     daemon = _find() or start()
@@ -120,7 +133,6 @@ def start() -> Daemon:
     if not any(map(is_locked, STATE.jobs.glob("*/runner.lock"))):
         # A job that outlived its daemon still writes there: this one takes it back, and ends it in the end.
         shutil.rmtree(STATE.root, ignore_errors=True)
-    OUT.mkdir(exist_ok=True)
     address = f"unix:{_choose_socket()}"
     options = ("--state-dir", STATE.root, "--modules", REPOSITORY / "modules", "--listen", address)
     with LOG.open("wb") as log:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import av
 from demo import fetch_results, make_sample
-from demo_daemon import BIN, OUT, REPOSITORY, Daemon, DemoError, running_daemon
+from demo_daemon import BIN, OUT, REPOSITORY, Daemon, DemoError, alone, running_daemon
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from rich.console import Console
@@ -65,22 +65,27 @@ _SVG = """\
 
 def main() -> None:
     """Run the media report twice, and take the pictures."""
-    OUT.mkdir(exist_ok=True)
     PICTURES.mkdir(exist_ok=True)
-    sample, film = make_sample(), OUT / "film.mp4"
-    lengthen(sample, film, times=6)
-    with running_daemon() as daemon:
-        _await_prefect(daemon)
-        record(f"jobctl submit examples/media_report.yaml --input video={sample} --watch", daemon.address)
-        fetch_results(daemon, "@latest")
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=_CHROMIUM, args=list(_ARGUMENTS))
-            shoot_dashboard(browser, daemon.ask("open", "--print", "@latest").strip(), PICTURES / "dashboard.png")
-            shoot_report(browser, OUT / "results/report.html", PICTURES / "report.png")
-            browser.close()
-        # A longer film, so that there is something to watch.
-        command = "jobctl submit examples/media_report.yaml --input video=demo-out/film.mp4 --watch"
-        draw_terminal(command, record(command, daemon.address), PICTURES / "watch.svg")
+    with alone():
+        sample, film = make_sample(), OUT / "film.mp4"
+        lengthen(sample, film, times=6)
+        with running_daemon() as daemon:
+            _await_prefect(daemon)
+            record(f"jobctl submit examples/media_report.yaml --input video={sample} --watch", daemon.address)
+            shoot_pages(daemon)
+            # A longer film, so that there is something to watch.
+            command = "jobctl submit examples/media_report.yaml --input video=demo-out/film.mp4 --watch"
+            draw_terminal(command, record(command, daemon.address), PICTURES / "watch.svg")
+
+
+def shoot_pages(daemon: Daemon) -> None:
+    """Take pictures of the latest job in the dashboard, and of its report."""
+    fetch_results(daemon, "@latest")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=_CHROMIUM, args=list(_ARGUMENTS))
+        shoot_dashboard(browser, daemon.ask("open", "--print", "@latest").strip(), PICTURES / "dashboard.png")
+        shoot_report(browser, OUT / "results/report.html", PICTURES / "report.png")
+        browser.close()
 
 
 def lengthen(source: Path, target: Path, *, times: int) -> None:
