@@ -7,7 +7,7 @@ KEEP ?=
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test test-unit test-integration test-e2e lint format types protos check-protos lock clean
+.PHONY: help install demo serve test test-unit test-integration test-e2e lint format types protos check-protos pictures lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ protos: install ## generate the stubs beside the .proto files
 check-protos: install ## fail when the committed stubs are not what the .proto files say
 	@out=$$(mktemp -d) && trap 'rm -rf "$$out"' EXIT && tools/protos.sh "$$out" \
 	  && diff -r -x '*.proto' -x __pycache__ -x buf.yaml protos "$$out" && echo 'the stubs are fresh'
+
+pictures: install ## take the pictures of the documentation anew
+	$(BIN)/python tools/pictures.py
 
 lock: install ## resolve the dependencies anew into requirements/
 	$(BIN)/uv pip compile pyproject.toml --extra daemon --extra media --group dev --universal --python-version 3.11 \

@@ -41,9 +41,7 @@ def main() -> None:
     arguments = parser.parse_args()
     jobs = JobServiceStub(grpc.insecure_channel(arguments.address))
     measure_one(jobs, arguments.video.absolute())
-    answers, starts = zip(
-        *(measure_one(jobs, arguments.video.absolute()) for _ in range(arguments.count)), strict=True
-    )
+    answers, starts = zip(*(measure_one(jobs, arguments.video.absolute()) for _ in range(arguments.count)), strict=True)
     figures = {
         "count": arguments.count,
         "submit_answer_ms": {"median": statistics.median(answers), "max": max(answers)},

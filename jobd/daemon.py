@@ -88,7 +88,7 @@ async def _running(config: Config, state: StateDirectory, log: FilteringBoundLog
     )
     supervisor.nursery = NurseryClient(
         state.root,
-        env=nursery_environment(prefect.api_url, remote=isinstance(prefect, RemotePrefect)),
+        env=nursery_environment(prefect.api_url, state.prefect / "client", remote=isinstance(prefect, RemotePrefect)),
         runner_ended=supervisor.runner_ended,
         log=log,
     )
@@ -235,7 +235,7 @@ def _prepare_socket(path: Path) -> None:
     raise ConfigError(f"another daemon serves {path}", hint="stop it, or choose another address with --listen")
 
 
-def nursery_environment(api_url: str, *, remote: bool) -> dict[str, str]:
+def nursery_environment(api_url: str, home: Path, *, remote: bool) -> dict[str, str]:
     """Give the environment of the nursery, and so of every runner: the daemon's, with Prefect's settings of ours."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "GRPC_"))}
     secrets = {name: os.environ[name] for name in ("PREFECT_API_KEY", "PREFECT_API_AUTH_STRING") if name in os.environ}
@@ -244,6 +244,7 @@ def nursery_environment(api_url: str, *, remote: bool) -> dict[str, str]:
         | secrets
         | {
             "PREFECT_API_URL": api_url,
+            "PREFECT_HOME": str(home),  # not the user's own, whose profiles would change how jobs run
             # A flow without an API must fail instead of starting a second server by itself.
             "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
             "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",

@@ -17,7 +17,7 @@ from jobd.errors import InvalidRequestError, JobNotEndedError, JobNotFoundError,
 from jobd.events import ArtifactPublished, ArtifactRemoved, EntryEvent, JobRecovering, Occurrence, Record
 from jobd.jobs import Job, apply
 from jobd.plan import Plan
-from jobd.states import LIVE_JOB_STATES, TERMINAL_JOB_STATES, JobState
+from jobd.states import LIVE_JOB_STATES, TERMINAL_JOB_STATES, ArtifactState, JobState
 
 Decision = Callable[[Job], Sequence[Occurrence]]
 """Says what happens next to a job as it is now; nothing is a valid answer."""
@@ -121,6 +121,24 @@ class Store:
                 raise JobNotEndedError(f"job {job_id} is {live.job.state}", hint="cancel it first")
             # Events, entries and artifacts go with it.
             connection.execute(delete(schema.jobs).where(schema.jobs.c.number == live.number))
+
+        return self._writer.submit(work)
+
+    def rewrite(self, job: Job, *, journal_offset: int | None = None) -> "Future[Job]":
+        """Make a job's rows what `job` says, which its events must give; set its journal's offset when one is given."""
+
+        def work(connection: Connection) -> Job:
+            number = self._find(connection, job.id).number
+            changes = rows.job_row(job) | ({} if journal_offset is None else {"journal_offset": journal_offset})
+            connection.execute(update(schema.jobs).where(schema.jobs.c.number == number).values(changes))
+            for table, values in (
+                (schema.entries, [rows.entry_row(number, *item) for item in enumerate(job.entries)]),
+                (schema.artifacts, [rows.artifact_row(number, *item) for item in enumerate(job.artifacts)]),
+            ):
+                connection.execute(delete(table).where(table.c.job == number))
+                _insert(connection, table, values)
+            self._staged[job.id] = _Live(number, job)
+            return job
 
         return self._writer.submit(work)
 
@@ -286,6 +304,30 @@ class Store:
         query = select(jobs.id).where(jobs.recorded == text("0"), jobs.state.in_(ended)).order_by(jobs.number)
         with self._reader.connect() as connection:
             return connection.scalars(query.limit(limit)).all()
+
+    def ended(self) -> tuple[Job, ...]:
+        """Give every job that has ended, oldest first, without its parts."""
+        columns = [column for column in schema.jobs.c if column.name not in ("document", "plan")]
+        states = [state.value for state in TERMINAL_JOB_STATES]
+        query = select(*columns).where(schema.jobs.c.state.in_(states)).order_by(schema.jobs.c.number)
+        with self._reader.connect() as connection:
+            return tuple(map(rows.to_job, connection.execute(query).mappings()))
+
+    def private_artifacts(self) -> Mapping[str, tuple[str, ...]]:
+        """Name the artifacts of ended jobs that are present and not public, by job."""
+        jobs, artifacts = schema.jobs.c, schema.artifacts.c
+        query = (
+            select(jobs.id, artifacts.name)
+            .join_from(schema.artifacts, schema.jobs, artifacts.job == jobs.number)
+            .where(jobs.state.in_([state.value for state in TERMINAL_JOB_STATES]))
+            .where(artifacts.public == 0, artifacts.state == ArtifactState.PRESENT.value)
+            .order_by(artifacts.job, artifacts.place)
+        )
+        found: dict[str, tuple[str, ...]] = {}
+        with self._reader.connect() as connection:
+            for job_id, name in connection.execute(query):
+                found[job_id] = (*found.get(job_id, ()), name)
+        return found
 
     def _load_live(self) -> dict[str, _Live]:
         jobs = schema.jobs.c

@@ -69,13 +69,12 @@ def run_job(daemon: Daemon, video: Path) -> tuple[int, str]:
 
 def _leave_view(process: subprocess.Popen[str]) -> None:
     """Let the view tidy up the terminal: a Ctrl-C has reached it as well, any other signal has not."""
-    for end in (lambda: None, lambda: process.send_signal(signal.SIGINT), process.kill):
-        end()
+    for number in (signal.SIGINT, signal.SIGKILL):
         try:
             process.wait(_PATIENCE_SECONDS)
         except subprocess.TimeoutExpired:
-            continue
-        return
+            process.send_signal(number)
+    process.wait()
 
 
 def fetch_results(daemon: Daemon, job_id: str) -> None:

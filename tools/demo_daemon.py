@@ -51,9 +51,11 @@ class Daemon:
 
     def ask(self, *words: str | Path, codes: tuple[int, ...] = (0,)) -> str:
         """Run jobctl, out of reach of the terminal's signals, give what it printed; DemoError for other exit codes."""
-        silent = {"capture_output": True, "text": True, "start_new_session": True}
+        command = self.command(*words)
         try:
-            done = subprocess.run(self.command(*words), **silent, timeout=_ASK_SECONDS, check=False)
+            done = subprocess.run(
+                command, capture_output=True, text=True, start_new_session=True, timeout=_ASK_SECONDS, check=False
+            )
         except subprocess.TimeoutExpired as error:
             raise DemoError(f"`jobctl {words[0]}` did not end within {_ASK_SECONDS:g} s; see {LOG}") from error
         if done.returncode not in codes:

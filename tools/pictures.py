@@ -12,7 +12,6 @@ import re
 import shutil
 import struct
 import subprocess
-import sys
 import termios
 import time
 from fractions import Fraction
@@ -183,4 +182,4 @@ def _shoot_still(page: Page, target: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

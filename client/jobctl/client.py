@@ -1,67 +1,44 @@
 """The Python client of jobd: synchronous, typed, and the one that jobctl itself uses."""
 
+import os
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self
 
-import grpc
-from jobapi.v1 import (
-    artifact_service_pb2,
-    artifact_service_pb2_grpc,
-    job_pb2,
-    job_service_pb2,
-    job_service_pb2_grpc,
-    module_service_pb2,
-    module_service_pb2_grpc,
-)
+from jobapi.v1 import artifact_service_pb2, job_pb2, job_service_pb2, module_service_pb2
 
 from jobctl.address import Endpoint, resolve_endpoint
+from jobctl.connection import Connection
 from jobctl.download import Download
 from jobctl.errors import JobctlError
 from jobctl.event_stream import EventStream
+from jobctl.job_file import read_whole
+from jobctl.job_view import JobView
 from jobctl.log_stream import LogStream
-from jobctl.patience import Outage, Patience
-from jobctl.statuses import translate
+from jobctl.patience import Patience
 from jobctl.upload import Upload
 
-_Request = TypeVar("_Request")
-_T = TypeVar("_T")
-_CALL_SECONDS = 10.0
 _CHECK_SECONDS = 60.0  # a job file of the largest size takes the daemon seconds to check
 _COPY_SECONDS = 600.0  # inputs by path are copied before Submit answers
-_SUBMIT_PATIENCE = Patience(outage=10.0)
+_BRIEFLY = Patience(outage=10.0)
 _PAGE = 200
-_OPTIONS: tuple[tuple[str, int], ...] = (
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.http2.max_pings_without_data", 0),
-    ("grpc.initial_reconnect_backoff_ms", 200),
-    ("grpc.max_reconnect_backoff_ms", 5_000),
-    ("grpc.max_receive_message_length", 64 * 1024 * 1024),  # the plan of a job with 10,000 entries
-)
 
 
 class Client:
     """A connection to one daemon. Every method raises subclasses of `jobctl.errors.JobctlError`, and nothing else.
 
-    Ids may be given as an unambiguous beginning or as `@latest`.
+    Ids may be given as an unambiguous beginning or as `@latest`. Jobs, events and answers are the messages of
+    `jobapi.v1`.
     """
 
     def __init__(self, endpoint: Endpoint, *, patience: Patience | None = None) -> None:
         """Hold a channel; the connection is made with the first call."""
         self.address = endpoint.address
+        self._connection = Connection(endpoint)
         self._patience = patience or Patience()
-        self._metadata = (("authorization", f"Bearer {endpoint.token}"),) if endpoint.token else ()
-        # A proxy from the environment is for the outside, and cannot reach this machine's own ports.
-        options = [*_OPTIONS, ("grpc.enable_http_proxy", 0 if endpoint.address.is_local else 1)]
-        self._channel = grpc.insecure_channel(str(endpoint.address), options)
-        self._jobs = job_service_pb2_grpc.JobServiceStub(self._channel)
-        self._artifacts = artifact_service_pb2_grpc.ArtifactServiceStub(self._channel)
-        self._modules = module_service_pb2_grpc.ModuleServiceStub(self._channel)
-        self._server = job_service_pb2_grpc.ServerServiceStub(self._channel)
 
     @classmethod
     def connect(cls, address: str | None = None, token_file: str | None = None) -> Self:
@@ -70,7 +47,7 @@ class Client:
 
     def close(self) -> None:
         """Close the connection; calls that still run end."""
-        self._channel.close()
+        self._connection.close()
 
     def __enter__(self) -> Self:
         """Give the client itself."""
@@ -82,34 +59,52 @@ class Client:
 
     def info(self) -> job_service_pb2.GetServerInfoResponse:
         """Tell the daemon's version, limits and dashboard."""
-        return self._ask(self._server.GetServerInfo, job_service_pb2.GetServerInfoRequest())
+        return self._connection.ask(self._connection.server.GetServerInfo, job_service_pb2.GetServerInfoRequest())
 
-    def validate(self, job_yaml: bytes) -> job_service_pb2.ValidateResponse:
-        """Check a job file; the answer holds every violation, or the plan."""
-        request = job_service_pb2.ValidateRequest(job_yaml=job_yaml)
-        return self._ask(self._jobs.Validate, request, _CHECK_SECONDS)
+    def validate(self, job: bytes | Path) -> job_service_pb2.ValidateResponse:
+        """Check a job file, given as its content or its path; the answer holds every violation, or the plan."""
+        request = job_service_pb2.ValidateRequest(job_yaml=read_whole(job))
+        return self._connection.ask(self._connection.jobs.Validate, request, seconds=_CHECK_SECONDS)
 
     def submit(
         self,
-        job_yaml: bytes,
+        job: bytes | Path,
         *,
-        request_id: str,
-        inputs: Sequence[job_service_pb2.JobInput] = (),
+        inputs: Mapping[str, str | os.PathLike[str]] | Sequence[job_service_pb2.JobInput] = (),
+        request_id: str | None = None,
         priority: int | None = None,
         labels: Mapping[str, str] | None = None,
     ) -> job_service_pb2.SubmitResponse:
-        """Submit a job. A daemon that is away is asked again for ten seconds: `request_id` makes that safe."""
+        """Submit a job file, given as its content or its path, with its input files by parameter or name.
+
+        The same request_id gives the same job. A daemon that is away is asked again for ten seconds.
+        """
+        content = read_whole(job)
+        if isinstance(inputs, Mapping):
+            inputs = [self.make_input(param, Path(path)) for param, path in inputs.items()]
         request = job_service_pb2.SubmitRequest(
-            job_yaml=job_yaml, inputs=inputs, request_id=request_id, priority=priority, labels=labels
+            job_yaml=content,
+            inputs=inputs,
+            request_id=request_id or str(uuid.uuid4()),
+            priority=priority,
+            labels=labels,
         )
-        outage = Outage(_SUBMIT_PATIENCE)
-        while True:
-            try:
-                return self._ask(self._jobs.Submit, request, _COPY_SECONDS)
-            except JobctlError as error:
-                if error.code != "UNAVAILABLE":
-                    raise
-                outage.wait(error)
+        submit = self._connection.jobs.Submit
+        return self._connection.insist(submit, request, patience=_BRIEFLY, seconds=_COPY_SECONDS)
+
+    def make_input(
+        self, param: str, path: Path, *, upload: bool = False, on_bytes: Callable[[int], None] = lambda _count: None
+    ) -> job_service_pb2.JobInput:
+        """Describe an input to submit: by path to a daemon on this machine, else, or with `upload`, by its bytes."""
+        if self.address.is_local and not upload:
+            return job_service_pb2.JobInput(param_name=param, path=str(path.absolute()))
+        return job_service_pb2.JobInput(param_name=param, upload_id=self.upload(path, on_bytes))
+
+    def retry(self, job_id: str, *, request_id: str | None = None) -> job_service_pb2.RetryResponse:
+        """Make a new job that goes on where one that failed or was cancelled stopped; repeated as `submit` is."""
+        request = job_service_pb2.RetryRequest(id=job_id, request_id=request_id or str(uuid.uuid4()))
+        retry = self._connection.jobs.Retry
+        return self._connection.insist(retry, request, patience=_BRIEFLY, seconds=_COPY_SECONDS)
 
     def watch(
         self,
@@ -121,7 +116,7 @@ class Client:
         on_outage: Callable[[JobctlError], None] = lambda _error: None,
     ) -> Iterator[job_pb2.Job | job_pb2.Event]:
         """Follow a job to its end, across interruptions: see `EventStream`."""
-        call = partial(self._jobs.Watch, metadata=self._metadata)
+        call = partial(self._connection.jobs.Watch, metadata=self._connection.metadata)
         stream = EventStream(
             call=call,
             address=self.address,
@@ -134,13 +129,33 @@ class Client:
         )
         return iter(stream)
 
+    def wait(self, job_id: str, *, timeout: float | None = None) -> job_pb2.Job:
+        """Wait until a job has ended, across interruptions, and give it; `TimedOutError` after `timeout` seconds."""
+        view = JobView()
+        view.reset(self.get(job_id))
+        for item in self.watch(view.job.id, after=view.job.last_sequence, timeout=timeout, resuming=True):
+            view.take(item)
+        request = job_service_pb2.GetRequest(id=view.job.id)
+        return self._connection.insist(self._connection.jobs.Get, request, patience=self._patience).job
+
     def cancel(self, job_id: str, reason: str = "") -> job_pb2.Job:
         """Ask for a job's end; give the job as it is then, which may be CANCELLING still."""
-        return self._ask(self._jobs.Cancel, job_service_pb2.CancelRequest(id=job_id, reason=reason)).job
+        request = job_service_pb2.CancelRequest(id=job_id, reason=reason)
+        return self._connection.ask(self._connection.jobs.Cancel, request).job
+
+    def delete(self, job_id: str) -> str:
+        """Remove a job with its artifacts, logs and history, and give its id; `JobNotEndedError` while it runs."""
+        request = job_service_pb2.DeleteRequest(id=job_id)
+        return self._connection.ask(self._connection.jobs.Delete, request, seconds=_COPY_SECONDS).id
 
     def get(self, job_id: str) -> job_pb2.Job:
         """Give everything known of a job."""
-        return self._ask(self._jobs.Get, job_service_pb2.GetRequest(id=job_id)).job
+        return self._connection.ask(self._connection.jobs.Get, job_service_pb2.GetRequest(id=job_id)).job
+
+    def explain(self, job_id: str, *, step: str = "", entry: str = "") -> job_service_pb2.ExplainResponse:
+        """Say why a job, its entries and artifacts are as they are; or only a step, or an entry of it."""
+        request = job_service_pb2.ExplainRequest(id=job_id, step=step, entry=entry)
+        return self._connection.ask(self._connection.jobs.Explain, request)
 
     def list_jobs(
         self, *, states: Sequence[job_pb2.JobState.ValueType] = (), name: str = "", limit: int | None = None
@@ -151,7 +166,7 @@ class Client:
             request = job_service_pb2.ListRequest(
                 page_size=_PAGE if left is None else min(left, _PAGE), page_token=token, states=states, name=name
             )
-            answer = self._ask(self._jobs.List, request)
+            answer = self._connection.ask(self._connection.jobs.List, request)
             yield from answer.jobs if left is None else answer.jobs[:left]
             left = None if left is None else left - len(answer.jobs)
             token = answer.next_page_token
@@ -159,16 +174,29 @@ class Client:
                 return
 
     def logs(
-        self, job_id: str, *, step: str = "", entry: str = "", attempt: int = 0, follow: bool = False
+        self,
+        job_id: str,
+        *,
+        step: str = "",
+        entry: str = "",
+        attempt: int = 0,
+        follow: bool = False,
+        tail: int | None = None,
     ) -> Iterator[job_service_pb2.LogsResponse]:
-        """Give the logs of a job's entries, each byte once, across interruptions; `follow` goes on to their end."""
+        """Give the logs of a job's entries, each byte once, across interruptions; `follow` goes on to their end.
+
+        With `tail` it begins with so many of the last lines of each entry.
+        """
         request = job_service_pb2.LogsRequest(id=job_id, step=step, entry=entry, attempt=attempt, follow=follow)
         probe = partial(self.get, job_id)
-        return iter(LogStream(open_stream=self._open_logs, request=request, probe=probe, patience=self._patience))
+        stream = LogStream(
+            open_stream=self._open_logs, request=request, probe=probe, patience=self._patience, tail=tail
+        )
+        return iter(stream)
 
     def upload(self, path: Path, on_bytes: Callable[[int], None] = lambda _count: None) -> str:
         """Send a file or folder for a later submit; give the upload's id."""
-        return Upload(path, on_bytes).run(self._artifacts, self.address, self._metadata)
+        return Upload(path, on_bytes).run(self._connection.artifacts, self.address, self._connection.metadata)
 
     def download(
         self,
@@ -186,34 +214,14 @@ class Client:
 
     def modules(self, name: str = "") -> module_service_pb2.ListModulesResponse:
         """Tell which modules the daemon can run, or about one of them."""
-        return self._ask(self._modules.ListModules, module_service_pb2.ListModulesRequest(name=name))
-
-    def _ask(
-        self, method: "grpc.UnaryUnaryMultiCallable[_Request, _T]", request: _Request, seconds: float = _CALL_SECONDS
-    ) -> _T:
-        with self._translated():
-            return method(request, timeout=seconds, metadata=self._metadata)
+        request = module_service_pb2.ListModulesRequest(name=name)
+        return self._connection.ask(self._connection.modules.ListModules, request)
 
     def _open_logs(self, request: job_service_pb2.LogsRequest) -> Iterator[job_service_pb2.LogsResponse]:
-        call = self._jobs.Logs(request, metadata=self._metadata)
-        try:
-            with self._translated():
-                yield from call
-        finally:
-            call.cancel()
+        opening = partial(self._connection.jobs.Logs, request, metadata=self._connection.metadata)
+        return self._connection.stream(opening)
 
     def _open_download(self, job_id: str, name: str, offset: int) -> Iterator[artifact_service_pb2.DownloadResponse]:
         request = artifact_service_pb2.DownloadRequest(job_id=job_id, name=name, offset=offset)
-        call = self._artifacts.Download(request, metadata=self._metadata)
-        try:
-            with self._translated():
-                yield from call
-        finally:
-            call.cancel()
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except grpc.RpcError as error:
-            raise translate(error, self.address) from error
+        opening = partial(self._connection.artifacts.Download, request, metadata=self._connection.metadata)
+        return self._connection.stream(opening)

@@ -82,10 +82,11 @@ def hear(path: Path, least: float, progress: "Progress") -> Iterator[Segment]:
     decoder = pocketsphinx.Decoder(samprate=RATE, loglevel="FATAL")
     print("openjd_status: listening", flush=True)
     for start, pcm in stretches(path):
-        progress.at(start + len(pcm) / 2 / RATE)
+        progress.at(start)
         decoder.start_utt()
         decoder.process_raw(pcm, full_utt=True)
         decoder.end_utt()
+        progress.at(start + len(pcm) / 2 / RATE)
         words = [
             Word(
                 word=re.sub(r"\(\d+\)$", "", item.word),  # "and(2)" is the second way to pronounce "and"

@@ -212,11 +212,11 @@ class Daemon:
         final = {"COMPLETED", "FAILED", "CANCELLED", "CRASHED"}
 
         def look() -> Any:
-            (run,) = self.runs(job_id)
-            states = {run["state_type"], *(task["state_type"] for task in run["tasks"])}
-            return run if states <= final and len(run["tasks"]) == tasks else None
+            runs = self.runs(job_id)
+            states = [item["state_type"] for run in runs for item in (run, *run["tasks"])]
+            return runs[0] if len(runs) == 1 and len(states) == 1 + tasks and final.issuperset(states) else None
 
-        return wait_until(look, f"Prefect shows only final states and {tasks} task runs of {job_id}", seconds)
+        return wait_until(look, f"Prefect shows one flow run of {job_id} and {tasks} task runs, all final", seconds)
 
     def prefect(self, path: str, **content: Any) -> Any:
         """Ask Prefect's API."""
@@ -306,17 +306,22 @@ def daemon(tmp_path_factory: pytest.TempPathFactory, process_guard: object) -> I
 
 
 @pytest.fixture
-def own_daemon(daemon: Daemon, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """A daemon that a test may kill; it uses the other one's Prefect server."""
-    with _serving(Daemon(tmp_path_factory.mktemp("o"), (f"--prefect-api-url={daemon.dashboard}/api",))) as own:
-        yield own
+def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Daemon]]:
+    """How to start a daemon with options of one's own; ended at teardown."""
+    with contextlib.ExitStack() as stack:
+        yield lambda *options: stack.enter_context(_serving(Daemon(tmp_path_factory.mktemp("o"), options)))
 
 
 @pytest.fixture
-def lone_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+def own_daemon(daemon: Daemon, serve: Callable[..., Daemon]) -> Daemon:
+    """A daemon that a test may kill; it uses the other one's Prefect server."""
+    return serve(f"--prefect-api-url={daemon.dashboard}/api")
+
+
+@pytest.fixture
+def lone_daemon(serve: Callable[..., Daemon]) -> Daemon:
     """A daemon that has just been started and has a Prefect server of its own, which is not ready yet."""
-    with _serving(Daemon(tmp_path_factory.mktemp("l"), ("--prefect-port=0",))) as lone:
-        yield lone
+    return serve("--prefect-port=0")
 
 
 @contextlib.contextmanager

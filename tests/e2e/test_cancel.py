@@ -62,6 +62,19 @@ def test_a_queued_job_is_cancelled_at_once(daemon, jobs, tmp_path):
     assert not (tmp_path / "ledger").exists()
 
 
+def test_a_cancel_in_the_dashboard_cancels_the_job(daemon, jobs, tmp_path, living):
+    """What the Cancel button of Prefect's dashboard does to a run, happens to the job."""
+    job_id = daemon.submit(jobs.write([jobs.act("x", gate=tmp_path / "never")]))
+    watch = daemon.watch(job_id)
+    watch.until("entry_progress")
+    flow_run = daemon.get(job_id)["flow_run_id"]
+    # The same call as the button's.
+    daemon.prefect(f"/flow_runs/{flow_run}/set_state", state={"type": "CANCELLING", "name": "Cancelling"}, force=True)
+    assert watch.end() == 3
+    assert living(job_id) == []
+    assert daemon.final_run(job_id, tasks=1)["state_type"] == "CANCELLED"
+
+
 def test_cancelling_again_changes_nothing(daemon, jobs, tmp_path):
     """A second cancel, and a cancel of a job that has succeeded, are no errors and no events."""
     job_id = daemon.submit(jobs.write([jobs.act("x", gate=tmp_path / "never")]))

@@ -28,7 +28,7 @@ def test_prefect_may_come_late_and_go(lone_daemon, jobs, tmp_path, until):
     following = lone_daemon.submit(jobs.write([jobs.act("x", public=True)]))
     assert lone_daemon.watch(following).end() == 0
     assert int((lone_daemon.state / "prefect/server.pid").read_text().split()[1]) != dead
-    assert lone_daemon.final_run(following, tasks=1)["state_type"] == "COMPLETED"
+    assert lone_daemon.final_run(following, tasks=1, seconds=60)["state_type"] == "COMPLETED"
     # What the first job did while Prefect was dead may be missing there, but nothing may look as if it still ran.
     (run,) = lone_daemon.runs(job_id)
     assert run["name"].endswith(job_id[:8])
@@ -58,3 +58,27 @@ def test_a_daemon_that_is_killed_takes_prefect_with_it_and_the_next_brings_anoth
     assert lone_daemon.jobctl("submit", jobs.write([jobs.act("x", public=True)]), "--wait").code == 0
     assert (lone_daemon.state / "prefect/server.pid").read_text().split()[1] != server
     assert not Path("/proc", server).exists()
+
+
+def test_a_job_runs_without_prefect(serve, jobs):
+    """When Prefect does not come within the grace, the job runs all the same, with everything but the dashboard."""
+    daemon = serve("--prefect-api-url=http://127.0.0.1:1/api", "--prefect-grace=0")
+    steps = [jobs.act("a", name="l"), jobs.act("b", name="r")], [jobs.act("c", "a", "b", public=True)]
+    job_id = daemon.submit(jobs.write(*steps))
+    watch = daemon.watch(job_id)
+    assert watch.end() == 0
+    assert len(watch.of("entry_succeeded")) == 3
+    shown = daemon.jobctl("open", job_id)
+    assert (shown.code, shown.out) == (6, "")
+    assert daemon.jobctl("ping", "-o", "json").json["prefect_status"] != "ready"
+
+
+def test_what_prefect_missed_is_written_down_later(serve, jobs):
+    """A job that ran before Prefect was up is found in its dashboard afterwards, with each of its entries."""
+    daemon = serve("--prefect-port=0", "--prefect-grace=0")
+    file = jobs.write([jobs.act("a")], [jobs.act("b", "a", public=True)], name="early")
+    job_id = daemon.submit(file, "--wait")
+    run = daemon.final_run(job_id, tasks=2, seconds=60)
+    assert (run["state_type"], run["name"]) == ("COMPLETED", f"early-{job_id[:8]}")
+    assert sorted(task["name"] for task in run["tasks"]) == ["step1/act", "step2/act"]
+    assert daemon.jobctl("open", job_id).out.strip().endswith(run["id"])

@@ -2,14 +2,14 @@
 
 import os
 import select
-import threading
+import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
 from jobd.link import Link
-from jobd.messages import Acquire, Hello, Lease
+from jobd.messages import TO_RUNNER, Acquire, Cancel, Granted, Hello, Lease
 from jobd.plan import Resources
 from jobd.sockets import connect
 
@@ -87,46 +87,44 @@ def test_what_was_given_back_without_a_daemon_is_free(daemon, link: Link, acquir
     assert held(daemon) == set()
 
 
-def test_a_grant_that_was_lost_with_the_line_is_made_again(
-    daemon, link: Link, acquire, monkeypatch: pytest.MonkeyPatch
-):
-    """When the line breaks before a grant arrives, the entry gets its capacity on the next line of the same daemon."""
+def say(line: socket.socket, *messages: Hello | Acquire) -> None:
+    """Say something as a runner does."""
+    line.sendall(b"".join(message.line() for message in messages))
+
+
+def hear(line: socket.socket) -> Granted | Cancel:
+    """Hear the next word of the daemon."""
+    line.settimeout(10)
+    with line.makefile("rb") as lines:
+        return TO_RUNNER.validate_json(lines.readline())
+
+
+WISH = Acquire(lease=Lease(key="a", resources=ONE))
+
+
+def test_a_grant_that_was_lost_with_the_line_is_made_again(daemon, state):
+    """A runner whose line broke before it heard of its grant gets it on its next line to the same daemon."""
     daemon.open()
-    assert acquire("a").result(10)
-    assert acquire("b").result(10)
-    wish = acquire("c")
-
-    def lose() -> None:
-        daemon.scheduler.release(JOB_ID, "a")  # the grant of c is made, and lost with the line
-        for writer in daemon.lines._lines.values():
-            writer.transport.abort()
-
-    monkeypatch.setattr(daemon.lines, "grant", lambda _job_id, _key: None)
-    daemon.do(lose)
-    monkeypatch.undo()
-    assert wish.result(10)
+    with connect(state.run / "runners.sock", socket.SOCK_STREAM) as line:
+        say(line, Hello(job_id=JOB_ID, pid=1), WISH)
+        daemon.wait_heard("granted", "a")
+    daemon.wait_heard("hung up", JOB_ID)
+    with connect(state.run / "runners.sock", socket.SOCK_STREAM) as line:
+        say(line, Hello(job_id=JOB_ID, pid=1), WISH)
+        assert hear(line) == Granted(key="a")
 
 
-def test_a_lease_given_back_on_a_broken_line_is_free(daemon, link: Link, acquire):
-    """What a runner no longer holds when it calls again is free, although the same daemon had granted it."""
+def test_a_lease_given_back_on_a_broken_line_is_free(daemon, state):
+    """What a runner does not hold when it calls again is free, although the same daemon had granted it."""
     daemon.open()
-    assert acquire("a").result(10)
-    gone = threading.Event()
-
-    def hang_up() -> None:
-        for writer in daemon.lines._lines.values():
-            writer.transport.abort()
-        gone.wait(10)
-
-    stuck = threading.Thread(target=daemon.do, args=(hang_up,))
-    stuck.start()
-    while link._socket is not None:
-        pass
-    link.release("a")
-    gone.set()
-    stuck.join()
-    daemon.wait_heard("connected", JOB_ID, times=2)
-    assert held(daemon) == set()
+    with connect(state.run / "runners.sock", socket.SOCK_STREAM) as line:
+        say(line, Hello(job_id=JOB_ID, pid=1), WISH)
+        daemon.wait_heard("granted", "a")
+    daemon.wait_heard("hung up", JOB_ID)
+    with connect(state.run / "runners.sock", socket.SOCK_STREAM) as line:
+        say(line, Hello(job_id=JOB_ID, pid=1))
+        daemon.wait_heard("connected", JOB_ID, times=2)
+        assert held(daemon) == set()
 
 
 def test_a_cancel_reaches_everything(daemon, link: Link, acquire):
@@ -200,8 +198,6 @@ def test_a_runner_that_hangs_up_is_noticed(daemon, link: Link):
 def test_nonsense_on_a_line_ends_that_line_only(daemon, link: Link, acquire, state, words: bytes):
     """Whoever talks nonsense is hung up on, and the others are served."""
     daemon.open()
-    import socket
-
     stranger = connect(state.run / "runners.sock", socket.SOCK_STREAM)
     with stranger:
         stranger.sendall(words)
@@ -212,8 +208,6 @@ def test_nonsense_on_a_line_ends_that_line_only(daemon, link: Link, acquire, sta
 def test_a_wish_before_the_hello_counts_for_nobody(daemon, state):
     """Who has not said which job it is gets nothing."""
     daemon.open()
-    import socket
-
     with connect(state.run / "runners.sock", socket.SOCK_STREAM) as stranger:
         stranger.sendall(Acquire(lease=Lease(key="a", resources=ONE)).line())
         stranger.sendall(Hello(job_id=JOB_ID, pid=1).line())

@@ -1,0 +1,159 @@
+"""Journals on their way into the store: by doorbell or by looking, each line once, whatever is wrong with it."""
+
+import asyncio
+import os
+import socket
+
+import pytest
+
+from jobd import events, journal, sockets
+from jobd.events import FailureKind
+from jobd.states import JobState
+
+pytestmark = pytest.mark.timeout(60)
+
+STARTED = events.JobStarted(flow_run_id="run-1")
+
+
+def ring(office, word: bytes) -> None:
+    """Ring the doorbell as a runner does."""
+    with sockets.connect(office.state.run / sockets.DOORBELL, socket.SOCK_DGRAM) as bell:
+        bell.send(word)
+
+
+def listening(work):
+    """Run a test's coroutine while the doorbell is answered."""
+
+    async def run(office) -> None:
+        bell = office.ingest.listen()
+        try:
+            await work(office)
+        finally:
+            asyncio.get_running_loop().remove_reader(bell)
+            bell.close()
+
+    return run
+
+
+def test_a_ring_takes_in_what_is_new(office):
+    """After a ring every whole line is in the store, and a second ring adds nothing."""
+
+    @listening
+    async def work(office) -> None:
+        job = await office.submit()
+        office.write(job.id, STARTED)
+        assert office.ingest.has_news(job.id)
+        ring(office, job.id.encode())
+        running = await office.until(job.id, lambda job: job.state is JobState.RUNNING)
+        ring(office, job.id.encode())
+        await office.ingest.take(job.id)
+        assert office.store.get(job.id).sequence == running.sequence
+        assert not office.ingest.has_news(job.id)
+
+    office(work)
+
+
+def test_a_storm_of_rings_counts_each_line_once(office):
+    """However often and however many ring at once, each of a hundred lines is recorded once and in order."""
+
+    @listening
+    async def work(office) -> None:
+        job = await office.submit()
+        before = office.store.get(job.id).sequence
+        office.write(job.id, STARTED)
+        for number in range(100):
+            office.write(job.id, events.JobStarted(flow_run_id=str(number)))
+            ring(office, job.id.encode())
+            office.ingest.ring(job.id)
+        await asyncio.gather(*(office.ingest.take(job.id) for _ in range(5)))
+        ended = await office.until(job.id, lambda job: job.flow_run_id == "99")
+        records = office.store.events_after(job.id, 0)
+        assert [r.event.flow_run_id for r in records if r.event.kind == "job_started"] == [
+            "run-1",
+            *(str(number) for number in range(100)),
+        ]
+        assert ended.sequence >= before + 101
+
+    office(work)
+
+
+@pytest.mark.parametrize("word", [b"", b"nobody", b"../../etc", b"\xff\xfe", b"x" * 5000], ids=ascii)
+def test_a_ring_of_nobody_disturbs_nobody(office, word: bytes):
+    """A word that is no job is answered by nothing, and the next ring is heard."""
+
+    @listening
+    async def work(office) -> None:
+        job = await office.submit()
+        ring(office, word)
+        office.write(job.id, STARTED)
+        ring(office, job.id.encode())
+        await office.until(job.id, lambda job: job.state is JobState.RUNNING)
+
+    office(work)
+
+
+def test_a_torn_line_waits_until_it_is_whole(office):
+    """Half a line is not taken in; when the rest comes, it counts."""
+
+    async def work(office) -> None:
+        job = await office.submit()
+        line = journal.encode(events.Occurrence(time=5.0, event=STARTED))
+        path = office.state.job(job.id).journal
+        path.write_bytes(line[:30])
+        await office.ingest.take(job.id)
+        assert office.store.get(job.id).started is None
+        with path.open("ab") as file:
+            file.write(line[30:])
+        await office.ingest.take(job.id)
+        assert office.store.get(job.id).state is JobState.RUNNING
+
+    office(work)
+
+
+def test_a_restarted_daemon_goes_on_where_the_last_one_stopped(opened):
+    """Lines that the last daemon took in are not taken in again, those it did not see are."""
+
+    async def work() -> None:
+        async with opened() as office:
+            job = await office.submit()
+            office.write(job.id, STARTED)
+            await office.ingest.take(job.id)
+        office.write(job.id, events.StepStarted(step="one"))
+        async with opened() as office:
+            await office.ingest.take(job.id)
+            kinds = [record.event.kind for record in office.store.events_after(job.id, 0)]
+            assert (kinds.count("job_started"), kinds.count("step_started")) == (1, 1)
+
+    asyncio.run(work())
+
+
+def test_a_journal_that_cannot_be_followed_ends_its_job(office):
+    """A history that says what cannot be makes the job fail with the reason, instead of hanging for ever."""
+
+    async def work(office) -> None:
+        job = await office.submit()
+        office.write(job.id, STARTED, events.EntrySucceeded(step="one", entry="copy", attempt=1))
+        await office.ingest.take(job.id)
+        ended = office.store.get(job.id)
+        assert (ended.state, ended.failure.kind) == (JobState.FAILED, FailureKind.SYSTEM)
+        assert "cannot become succeeded" in ended.failure.message
+        office.write(job.id, events.StepStarted(step="one"))
+        await office.ingest.take(job.id)
+        assert not office.ingest.has_news(job.id)
+
+    office(work)
+
+
+def test_a_long_journal_is_taken_in_pieces(office):
+    """A journal of several megabytes, as after a long absence of the daemon, is taken in whole."""
+
+    async def work(office) -> None:
+        job = await office.submit()
+        waiting = [events.JobWaiting(reason=f"{number} {'x' * 2000}") for number in range(4000)]
+        office.write(job.id, *waiting)
+        assert os.stat(office.state.job(job.id).journal).st_size > 8 << 20
+        await office.ingest.take(job.id)
+        assert office.store.get(job.id).reason.startswith("3999 ")
+        assert not office.ingest.has_news(job.id)
+
+    office(work)
