@@ -6,6 +6,10 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+Arguments = dict[str, Any]
+"""What the command line says, as argparse gives it."""
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 
@@ -18,26 +22,53 @@ Every option has an environment variable, JOBD_ and its name in capitals, and a 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; gives its exit code."""
     arguments = vars(_parser().parse_args(argv))
-    del arguments["command"]
+    command = arguments.pop("command")
     # Nothing is forked here, and gRPC's handlers for forks cost and complain.
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     os.umask(0o077)  # what a job holds is its submitter's and the daemon's affair
+    from jobd import errors  # noqa: PLC0415 - so that --help is quick
+
     try:
-        from jobd import config, daemon, errors, logs  # noqa: PLC0415 - so that --help is quick
+        return {"serve": _serve, "backup": _backup, "check": _check}[command](arguments)
     except ModuleNotFoundError as error:
         print(f"jobd: {error.name} is missing: install this distribution with its extra [daemon]", file=sys.stderr)
         return EXIT_FAILED
-    try:
-        settings = config.load({name: value for name, value in arguments.items() if value is not None})
-        logs.configure(settings.log_format, settings.log_level)
-        asyncio.run(daemon.serve(settings))
     except errors.ConfigError as error:
         print(f"jobd: {error}", file=sys.stderr)
         return EXIT_USAGE
     except (errors.JobdError, OSError) as error:
         print(f"jobd: {error}", file=sys.stderr)
         return EXIT_FAILED
+
+
+def _serve(arguments: Arguments) -> int:
+    from jobd import config, daemon, logs  # noqa: PLC0415 - only this command needs all of it
+
+    settings = config.load({name: value for name, value in arguments.items() if value is not None})
+    logs.configure(settings.log_format, settings.log_level)
+    asyncio.run(daemon.serve(settings))
     return EXIT_OK
+
+
+def _backup(arguments: Arguments) -> int:
+    from jobd import backup  # noqa: PLC0415 - only this command needs it
+
+    made = backup.run(_state_dir(arguments), arguments["target"].absolute(), artifacts=arguments["artifacts"])
+    print(f"{made.jobs} jobs, {made.size_bytes} bytes, checked, in {arguments['target']}")
+    return EXIT_OK
+
+
+def _check(arguments: Arguments) -> int:
+    from jobd import check  # noqa: PLC0415 - only this command needs it
+
+    return EXIT_FAILED if check.run(_state_dir(arguments), repair=arguments["repair"]) else EXIT_OK
+
+
+def _state_dir(arguments: Arguments) -> Path:
+    from jobd import config  # noqa: PLC0415 - so that --help is quick
+
+    given = arguments["state_dir"]
+    return config.load({} if given is None else {"state_dir": given}).state_dir
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -80,7 +111,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--log-format", choices=("auto", "console", "json"), help="of the daemon's own log (auto)")
     add("--log-level", choices=("debug", "info", "warning", "error"), help="of the daemon's own log (info)")
+    _add_upkeep(commands)
     return parser
+
+
+def _add_upkeep(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    state_help = "the state directory, as for serve"
+    about = "copy a state directory, also while a daemon serves it"
+    backup = commands.add_parser("backup", help=about, description=about, allow_abbrev=False)
+    backup.add_argument("--state-dir", type=Path, metavar="DIR", help=state_help)
+    backup.add_argument("--artifacts", action="store_true", help="copy the artifacts that are present as well")
+    backup.add_argument("target", type=Path, metavar="TARGET", help="the folder to make")
+    about = "compare the store with itself, with the disk and with what runs; exit 1 when something is found"
+    check = commands.add_parser("check", help=about, description=about, allow_abbrev=False)
+    check.add_argument("--state-dir", type=Path, metavar="DIR", help=state_help)
+    check.add_argument("--repair", action="store_true", help="mend what can be mended; no daemon may serve it")
 
 
 if __name__ == "__main__":

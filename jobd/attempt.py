@@ -4,30 +4,28 @@ Outputs are made in the attempt's own folder and renamed into the job's artifact
 so that nothing half-written is ever visible and a late writer of a killed attempt can reach nothing.
 """
 
-import os
 import shutil
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic
+from signal import Signals
 from typing import Protocol
 
-from jobd import events, module_log
+from jobd import cgroup, events, invocation, module_log
 from jobd.artifacts import ArtifactStore, OutputError, Stored, check_output
+from jobd.deadlines import Deadlines
 from jobd.events import Failure, FailureKind, JobEvent
 from jobd.layout import JobDirectory
+from jobd.limits import Limits
+from jobd.memory_watch import MemoryWatch
 from jobd.module_log import ModuleLog, Reports
-from jobd.plan import PlanEntry
+from jobd.plan import LogOverflow, PlanEntry
 from jobd.process import Awaited, Exit, ModuleProcess, signal_name
 
 _LOOK_SECONDS = 0.25
 """How often a module's log is read for reports; also the most often that progress is told."""
-
-_PASSED_ON = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ")
-"""What a module sees of the daemon's environment."""
-
-_THREAD_HINTS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+_FLOOD_BYTES = 1 << 20
+"""A log that has grown by so much since the last look is looked at ten times as often."""
 
 
 class Record(Protocol):
@@ -66,7 +64,7 @@ class Attempt:
     @property
     def mark(self) -> bytes:
         """The environment variable by which its processes are known; two attempts of an entry never live at once."""
-        return f"JOBD_IDEMPOTENCY_KEY={_idempotency_key(self)}".encode()
+        return f"JOBD_IDEMPOTENCY_KEY={invocation.idempotency_key(self.job_id, self.entry)}".encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,44 +104,6 @@ def run_attempt(attempt: Attempt, show: Callable[[str], None]) -> Succeeded | Fa
         shutil.rmtree(attempt.scratch, ignore_errors=True)
 
 
-def command(attempt: Attempt) -> list[str]:
-    """Give the module's command line: its paths as `--param path …`, its options as single tokens."""
-    entry = attempt.entry
-    argv = [sys.executable, str(Path(entry.folder, entry.entrypoint))]
-    for binding in entry.inputs:
-        argv += [f"--{binding.param_name}", *(str(attempt.artifacts.path(name)) for name in binding.artifacts)]
-    for name, path in _outputs(attempt):
-        argv += [f"--{name}", str(path)]
-    return argv + list(entry.options)
-
-
-def environment(attempt: Attempt) -> dict[str, str]:
-    """Give the module's environment: a short list of the daemon's, what the manifest asks for, and who it is."""
-    kept = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    # Libraries that would start a thread for every cpu of the machine keep to what the entry was granted.
-    threads = dict.fromkeys(_THREAD_HINTS, str(max(1, int(attempt.entry.resources.cpus))))
-    own = {
-        "PYTHONUNBUFFERED": "1",  # a report shall be seen when it is printed, not when a buffer is full
-        "TMPDIR": str(attempt.scratch / "tmp"),
-        "JOBD_JOB_ID": attempt.job_id,
-        "JOBD_STEP": attempt.entry.step,
-        "JOBD_ENTRY": attempt.entry.name,
-        "JOBD_ATTEMPT": str(attempt.number),
-        "JOBD_IDEMPOTENCY_KEY": _idempotency_key(attempt),
-    }
-    return kept | threads | dict(attempt.entry.env) | own
-
-
-def _idempotency_key(attempt: Attempt) -> str:
-    return f"{attempt.job_id}/{attempt.entry.step}/{attempt.entry.name}"
-
-
-def _outputs(attempt: Attempt) -> Iterator[tuple[str, Path]]:
-    for binding in attempt.entry.outputs:
-        for name in binding.artifacts:
-            yield binding.param_name, attempt.scratch / "out" / name
-
-
 def _make_folders(attempt: Attempt) -> None:
     shutil.rmtree(attempt.scratch, ignore_errors=True)
     for name in ("cwd", "out", "tmp"):
@@ -152,12 +112,17 @@ def _make_folders(attempt: Attempt) -> None:
 
 
 def _start(attempt: Attempt) -> ModuleProcess:
+    entry = attempt.entry
+    # Its log is a file that it writes as well, and has a limit of its own.
+    file_size = max(entry.output_limit, entry.log_limit) if entry.output_limit else 0
     return ModuleProcess(
-        command(attempt),
+        invocation.command(entry, attempt.artifacts, attempt.scratch),
         cwd=attempt.scratch / "cwd",
-        env=environment(attempt),
+        env=invocation.environment(attempt.job_id, entry, attempt.number, attempt.scratch),
         log=attempt.log,
         mark=attempt.mark,
+        cgroup=cgroup.make(attempt.job_id),
+        limits=Limits(memory=entry.resources.memory, file_size=file_size),
     )
 
 
@@ -187,8 +152,10 @@ class _Watch:
         self._log = ModuleLog(attempt.log)
         self._told: tuple[float | None, str | None] = (None, None)
         self._failure_text: str | None = None
-        timeout = attempt.entry.timeout
-        self._deadline = None if timeout is None else monotonic() + timeout
+        entry = attempt.entry
+        self._deadlines = Deadlines(timeout=entry.timeout, silence=entry.silence)
+        self._memory = MemoryWatch(entry.resources.memory)
+        self._look_seconds = _LOOK_SECONDS
 
     def run(self) -> Succeeded | Failed | Cancelled:
         entry = self._attempt.entry
@@ -200,24 +167,42 @@ class _Watch:
             exit_ = self._process.reap()
             self._process.kill_leftovers()
             self._report(self._log.look(last=True))
+            overrun = self._bound_log()
         finally:
             self._log.close()
-        return cut_short or self._judge(exit_)
+        return cut_short or overrun or self._judge(exit_)
 
     def _follow(self) -> Failed | Cancelled | None:
-        while (awaited := self._process.wait(self._patience(), self._attempt.wake_fd)) is not Awaited.END:
+        while (awaited := self._await()) is not Awaited.END:
             if awaited is Awaited.WAKE:
                 return Cancelled(self._end(self._attempt.stop_reason()))
-            if self._deadline is not None and monotonic() >= self._deadline:
-                told = self._end(f"it ran longer than its timeout of {self._attempt.entry.timeout:g} s")
-                return _failed(self._attempt, FailureKind.TIMEOUT, told)
+            grown = self._deadlines.hear(self._log.size)
+            self._look_seconds = _LOOK_SECONDS / (10 if grown > _FLOOD_BYTES else 1)
             self._report(self._log.look())
+            if why := self._deadlines.passed():
+                return _failed(self._attempt, FailureKind.TIMEOUT, self._end(why))
+            if (overrun := self._bound_log()) is not None:
+                return overrun
         return None
 
-    def _patience(self) -> float:
-        if self._deadline is None:
-            return _LOOK_SECONDS
-        return max(0.0, min(_LOOK_SECONDS, self._deadline - monotonic()))
+    def _await(self) -> Awaited:
+        return self._process.wait(self._deadlines.left(self._look_seconds), self._attempt.wake_fd)
+
+    def _bound_log(self) -> Failed | None:
+        """Keep the log within its limit; a failure if the entry is to end over that, or the log cannot be cut."""
+        entry = self._attempt.entry
+        if self._log.size <= entry.log_limit:
+            return None
+        why = f"it printed more than its log_limit of {entry.log_limit} bytes"
+        stop = entry.log_overflow is LogOverflow.STOP
+        if stop:
+            self._process.end(0)  # at once: who prints so much must not print on through the grace
+        try:
+            self._log.cut(entry.log_limit)
+        except OSError as error:
+            self._process.end(0)
+            stop, why = True, f"{why}, and this file system cannot drop the middle of a file ({error.strerror})"
+        return _failed(self._attempt, FailureKind.INVALID_OUTPUT, why) if stop else None
 
     def _end(self, why: str) -> str:
         killed = self._process.end(self._attempt.entry.grace)
@@ -244,6 +229,12 @@ class _Watch:
             self._show(f"({reports.skipped} more lines are in the entry's log)")
 
     def _judge(self, exit_: Exit) -> Succeeded | Failed:
+        if message := self._memory.ran_out(exit_, self._process.oom_kills, module_log.tail(self._attempt.log)):
+            kind = FailureKind.OUT_OF_MEMORY
+            return _failed(self._attempt, kind, message, exit_code=exit_.code, signal=exit_.signal)
+        if exit_.signal == Signals.SIGXFSZ:
+            message = f"a file that it wrote passed its output_limit of {self._attempt.entry.output_limit} bytes"
+            return _failed(self._attempt, FailureKind.INVALID_OUTPUT, message, signal=exit_.signal)
         if exit_.signal is not None:
             message = f"it was ended by {signal_name(exit_.signal)}, which jobd did not send"
             return _failed(self._attempt, FailureKind.SIGNAL, message, signal=exit_.signal)
@@ -258,8 +249,13 @@ class _Watch:
 
     def _publish(self) -> dict[str, Stored]:
         """Check every output before the first becomes visible."""
-        paths = [path for _param, path in _outputs(self._attempt)]
+        limit = self._attempt.entry.output_limit
+        paths = [path for _param, path in invocation.outputs(self._attempt.entry, self._attempt.scratch)]
         checked = {path: check_output(path, path.name) for path in paths}
+        size = sum(stored.size_bytes for stored in checked.values())
+        if 0 < limit < size:
+            message = f"its outputs have {size} bytes, more than its output_limit of {limit}"
+            raise OutputError(FailureKind.INVALID_OUTPUT, message)
         for path in paths:
             self._attempt.artifacts.publish(path, path.name)
         return {path.name: stored for path, stored in checked.items()}

@@ -150,6 +150,12 @@ class StorageError(JobdError):
     reason = "STORAGE"
 
 
+class DiskFullError(StorageError):
+    """The daemon's disk is too full to take on more."""
+
+    reason = "DISK_FULL"
+
+
 class StateDirectoryLockedError(JobdError):
     """Another daemon serves this state directory."""
 

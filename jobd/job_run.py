@@ -143,7 +143,7 @@ class JobRun:
                 return self._stop_entry(entry, outcome, last)
             last = outcome
             failures += 1
-            if failures > entry.retries or self._stopped():
+            if failures > entry.retries or not _is_retried(entry, last.failure) or self._stopped():
                 return self._fail_entry(entry, last)
             self._pause(entry, last, failures)
 
@@ -330,6 +330,10 @@ class JobRun:
         with self._lock:
             self._journal.append([Occurrence(time=now, event=event) for event in happened], durable=durable)
         self._ring()
+
+
+def _is_retried(entry: PlanEntry, failure: Failure) -> bool:
+    return not entry.retry_on or failure.kind in entry.retry_on
 
 
 def _unknown(reason: str) -> Failure:

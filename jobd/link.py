@@ -8,11 +8,13 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from jobd import sockets
-from jobd.messages import TO_RUNNER, Acquire, Cancel, Granted, Hello, Lease, Release
+from jobd import procfs, sockets
+from jobd.messages import TO_RUNNER, Acquire, Alive, Cancel, Granted, Hello, Lease, Release
 from jobd.plan import Resources
 
 _RECONNECT_SECONDS = 0.25
+ALIVE_SECONDS = 5.0
+"""How often a runner says that it is alive."""
 
 
 class Link:
@@ -31,7 +33,9 @@ class Link:
         self._closed = threading.Event()
         self.wake_fd, self._wake_end = os.pipe2(os.O_CLOEXEC)
         """Readable from the moment that running entries are to be ended."""
+        self._own = procfs.current()
         threading.Thread(target=self._keep, name="link", daemon=True).start()
+        threading.Thread(target=self._tell_alive, name="alive", daemon=True).start()
 
     @property
     def cancel_reason(self) -> str | None:
@@ -83,11 +87,16 @@ class Link:
     def _unwanted(self) -> bool:
         return self._abandoned or self._cancel_reason is not None
 
-    def _send(self, message: Hello | Acquire | Release) -> None:
+    def _send(self, message: Hello | Acquire | Release | Alive) -> None:
         # What a dead daemon does not hear is said again in the hello to the next one.
         if self._socket is not None:
             with contextlib.suppress(OSError):
                 self._socket.sendall(message.line())
+
+    def _tell_alive(self) -> None:
+        while not self._closed.wait(ALIVE_SECONDS):
+            with self._changed:
+                self._send(Alive())
 
     def _keep(self) -> None:
         while not self._closed.is_set():
@@ -104,7 +113,7 @@ class Link:
         with self._changed:
             self._socket = connection
             held = tuple(Lease(key=key, resources=resources) for key, resources in self._held.items())
-            self._send(Hello(job_id=self._job_id, pid=os.getpid(), held=held))
+            self._send(Hello(job_id=self._job_id, pid=self._own.pid, start_ticks=self._own.start_ticks, held=held))
             for key, resources in self._wanted.items():
                 self._send(Acquire(lease=Lease(key=key, resources=resources)))
 

@@ -10,12 +10,15 @@ from pydantic_core.core_schema import ValidationInfo
 
 from jobd.document import Place, Plain, read_document
 from jobd.errors import InvalidDocumentError
+from jobd.events import FailureKind
 from jobd.names import FieldError, check_file_name, check_line, check_option, describe, shown
+from jobd.plan import LOG_LIMIT, LogOverflow
 
 ParamValue = str | int | float | bool
 
 MAX_OPTION_BYTES = 100_000  # the kernel takes no single argument beyond 128 KiB
 MAX_SECONDS = 366 * 86400
+MIN_LOG_LIMIT = 64 << 10  # room for a beginning, and for the last lines that a failure shows
 _SECONDS: dict[str, float] = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DECIMAL = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _BYTES: dict[str, float] = {**_DECIMAL, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
@@ -52,6 +55,14 @@ def _check_filled(text: str) -> str:
     return text
 
 
+def _check_kinds(kinds: tuple[FailureKind, ...]) -> tuple[FailureKind, ...]:
+    if not kinds:
+        raise FieldError(
+            "must not be empty", "leave it out to try again after any failure; write `retries: 0` for none"
+        )
+    return kinds
+
+
 def _check_import(name: str) -> str:
     if not _IMPORT.fullmatch(name):
         raise FieldError(f"{shown(name)} is not the name of a Python module", "write it as after `import`")
@@ -77,7 +88,10 @@ Number = Annotated[float, Field(strict=True, allow_inf_nan=False), BeforeValidat
 Seconds = Annotated[float, Field(strict=True, allow_inf_nan=False, le=MAX_SECONDS), BeforeValidator(_seconds)]
 Timeout = Annotated[Seconds, Field(gt=0)]
 Retries = Annotated[Whole, Field(ge=0, le=100)]
+RetryOn = Annotated[tuple[FailureKind, ...], AfterValidator(_check_kinds)]
 Bytes = Annotated[int, Field(strict=True, ge=0, lt=2**63), BeforeValidator(_bytes)]
+LogLimit = Annotated[Bytes, Field(ge=MIN_LOG_LIMIT)]
+OutputLimit = Annotated[Bytes, Field(gt=0)]
 
 
 class Format(BaseModel):
@@ -230,7 +244,12 @@ class Manifest(Format):
     params: tuple[Param, ...] = ()
     resources: ResourceSpec = ResourceSpec()
     timeout: Timeout | None = None
+    silence: Timeout | None = None
+    log_limit: LogLimit = LOG_LIMIT
+    log_overflow: LogOverflow = LogOverflow.TRUNCATE
+    output_limit: OutputLimit | None = None
     retries: Retries = 0
+    retry_on: RetryOn | None = None
     grace: Annotated[Seconds, Field(ge=0)] = 10
     env: dict[Annotated[Text, AfterValidator(_check_variable)], Text] = {}
     preload: tuple[Annotated[Text, AfterValidator(_check_import)], ...] | None = ()

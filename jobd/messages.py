@@ -45,6 +45,8 @@ class Hello(_Message):
     kind: Literal["hello"] = "hello"
     job_id: str
     pid: int
+    start_ticks: int
+    """Clock ticks from boot to the start of the runner: with the pid, its identity."""
     held: tuple[Lease, ...] = ()
     """What it holds by grants of this or an earlier daemon."""
 
@@ -61,6 +63,12 @@ class Release(_Message):
 
     kind: Literal["release"] = "release"
     key: str
+
+
+class Alive(_Message):
+    """A runner is not hung; said every few seconds."""
+
+    kind: Literal["alive"] = "alive"
 
 
 class Granted(_Message):
@@ -110,8 +118,8 @@ class Ready(_Message):
     kind: Literal["ready"] = "ready"
 
 
-FROM_RUNNER: TypeAdapter[Hello | Acquire | Release] = TypeAdapter(
-    Annotated[Hello | Acquire | Release, Field(discriminator="kind")]
+FROM_RUNNER: TypeAdapter[Hello | Acquire | Release | Alive] = TypeAdapter(
+    Annotated[Hello | Acquire | Release | Alive, Field(discriminator="kind")]
 )
 TO_RUNNER: TypeAdapter[Granted | Cancel] = TypeAdapter(Annotated[Granted | Cancel, Field(discriminator="kind")])
 FROM_NURSERY: TypeAdapter[Ready | Forked | Ended] = TypeAdapter(

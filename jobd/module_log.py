@@ -1,17 +1,26 @@
 """Reading along in a module's log: what it reports of itself, its new lines, its last lines.
 
 A line that begins with `openjd_progress:`, `openjd_status:` or `openjd_fail:` is a report, as in Open Job Description.
+A module writes to the file itself, so that nothing stands between; what is too much is taken out behind it.
 """
 
+import ctypes
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-_REPORT = re.compile(rb"^openjd_(progress|status|fail):[ \t]*(.*?)[ \t\r]*$", re.MULTILINE)
+_REPORT = re.compile(rb"^openjd_(progress|status|fail):(.*)$", re.MULTILINE)
+_BLANK = b" \t\r"
 _WORD = b"openjd_"
 _TOLD = re.compile(rb"^openjd_", re.MULTILINE)
 _CHUNK = 1 << 20
+_UNREAD = 16 << 20
+"""Of what was printed since the last look, the last so many bytes are read: no flood holds up the one who looks."""
+_LOST = b"\0"
+"""Stands for the beginning of a line that was not kept, so that its end is not taken for a report."""
+_BLOCK = 4096
+_PUNCH_HOLE = 3  # FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
 _TAIL_BYTES = 16 << 10
 _TAIL_LINES = 20
 _LINE_LENGTH = 500
@@ -36,30 +45,75 @@ class ModuleLog:
 
     def __init__(self, path: Path, *, lines_per_look: int = 20) -> None:
         """Begin before the first byte; the file must exist."""
-        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         self._rest = b""
+        self._offset = 0
+        self._cut_end = 0
         self._lines_per_look = lines_per_look
 
+    @property
+    def size(self) -> int:
+        """How many bytes were printed, those that were dropped included."""
+        return os.fstat(self._fd).st_size
+
     def look(self, *, last: bool = False) -> Reports:
-        """Read everything new; with `last`, a line without its newline counts as well."""
+        """Read what is new, of a flood the end; with `last`, a line without its newline counts as well."""
         reports = Reports()
-        while data := os.read(self._fd, _CHUNK):
+        end = self.size
+        if not self._offset <= end <= self._offset + _UNREAD:
+            self._skip_to(min(end, max(self._offset, end - _UNREAD)))
+        while self._offset < end and (data := os.pread(self._fd, min(_CHUNK, end - self._offset), self._offset)):
+            self._offset += len(data)
             reports = self._take(reports, self._rest + data)
-        if last and self._rest:
+        if last and self._rest not in (b"", _LOST):
             reports = self._take(reports, self._rest + b"\n")
         return reports
+
+    def cut(self, limit: int) -> None:
+        """Drop the middle of a log that holds more than `limit` bytes: a quarter of that is left at either end.
+
+        Offsets stay as they are; the middle is a hole in the file. OSError where the file system makes none.
+        """
+        size, start = self.size, limit // 4 // _BLOCK * _BLOCK
+        if size < self._cut_end:  # the module emptied it
+            self._cut_end = 0
+        if size - max(0, self._cut_end - start) <= limit:
+            return
+        if self._cut_end == 0:
+            note = f"\n(the log passed its limit of {limit} bytes: its middle is left out here)\n".encode()
+            os.pwrite(self._fd, note, start - len(note))
+        end = (size - limit // 4) // _BLOCK * _BLOCK
+        _punch_hole(self._fd, max(start, self._cut_end), end)
+        self._cut_end = end
+        if end > self._offset:
+            self._skip_to(end)
 
     def close(self) -> None:
         """Let go of the file."""
         os.close(self._fd)
 
+    def _skip_to(self, offset: int) -> None:
+        self._offset = offset
+        self._rest = _LOST
+
     def _take(self, reports: Reports, data: bytes) -> Reports:
         whole, newline, self._rest = data.rpartition(b"\n")
         if not newline:
             # A line longer than any report is read on, not kept.
-            self._rest = data if len(data) < _CHUNK else b"\0"
+            self._rest = data if len(data) < _CHUNK else _LOST
             return reports
         return _add(reports, whole, self._lines_per_look)
+
+
+def _head(limit: int) -> int:
+    return limit // 4 // _BLOCK * _BLOCK
+
+
+def _punch_hole(fd: int, start: int, end: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.fallocate(fd, _PUNCH_HOLE, ctypes.c_int64(start), ctypes.c_int64(end - start)) != 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
 
 
 def _add(reports: Reports, whole: bytes, limit: int) -> Reports:
@@ -67,7 +121,7 @@ def _add(reports: Reports, whole: bytes, limit: int) -> Reports:
     told = 0
     # Searching for the rare word first lets a flood of other output pass at memory speed.
     if _WORD in whole:
-        found = {match[1].decode(): _text(match[2]) for match in _REPORT.finditer(whole)}
+        found = {match[1].decode(): _text(match[2].strip(_BLANK)) for match in _REPORT.finditer(whole)}
         told = len(_TOLD.findall(whole))
     room = max(0, limit - len(reports.lines))
     # A report takes no room, so as many lines more are looked at as there are reports.

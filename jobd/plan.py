@@ -1,6 +1,18 @@
 """What a job is made of once it is resolved: plain frozen data that could travel to another machine."""
 
+from enum import StrEnum
+
 from pydantic import BaseModel, ConfigDict
+
+LOG_LIMIT = 64 << 20
+"""What a log may hold unless something else is said, in bytes."""
+
+
+class LogOverflow(StrEnum):
+    """What follows when a log passes its limit: its middle is dropped, or the entry is stopped."""
+
+    TRUNCATE = "truncate"
+    STOP = "stop"
 
 
 class Model(BaseModel):
@@ -57,7 +69,9 @@ class PlanArtifact(Model):
 class PlanEntry(Model):
     """One run of a module: all that is needed to start it but the paths. Times are seconds.
 
-    `options` are command line tokens as they stand; `preload` is None where no warm start is wanted.
+    `options` are command line tokens as they stand; `preload` is None where no warm start is wanted. `silence` is how
+    long it may print nothing; `log_limit` and `output_limit` are bytes, 0 where there is none; `retry_on` holds kinds
+    of failure, and is empty where every kind is tried again.
     """
 
     step: str
@@ -71,7 +85,12 @@ class PlanEntry(Model):
     options: tuple[str, ...] = ()
     resources: Resources = Resources()
     timeout: float | None = None
+    silence: float | None = None
+    log_limit: int = LOG_LIMIT
+    log_overflow: LogOverflow = LogOverflow.TRUNCATE
+    output_limit: int = 0
     retries: int = 0
+    retry_on: tuple[str, ...] = ()
     grace: float = 10
     env: dict[str, str] = {}
     preload: tuple[str, ...] | None = ()

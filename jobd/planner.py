@@ -4,7 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from jobd.catalog import BrokenModule, Module
 from jobd.document import Document, Place, read_document
@@ -15,6 +15,8 @@ from jobd.plan import Binding, Capacity, Plan, PlanArtifact, PlanEntry, PlanInpu
 from jobd.spec import EntrySpec, InputArtifact, JobSpec, OutputArtifact, Wiring, read_job, readable_entries
 
 MAX_VIOLATIONS = 1000
+
+ValueT = TypeVar("ValueT")
 
 
 def make_plan(
@@ -121,8 +123,13 @@ class _Fitter:
             outputs=self._bind((*place, "output_artifacts"), entry.output_artifacts, manifest.outputs, module.name),
             options=self._options((*place, "params"), entry, module),
             resources=self._resources(place, entry, module),
-            timeout=manifest.timeout if entry.timeout is None else entry.timeout,
-            retries=manifest.retries if entry.retries is None else entry.retries,
+            timeout=_said(entry.timeout, manifest.timeout),
+            silence=_said(entry.silence, manifest.silence),
+            log_limit=_said(entry.log_limit, manifest.log_limit),
+            log_overflow=_said(entry.log_overflow, manifest.log_overflow),
+            output_limit=_said(entry.output_limit, manifest.output_limit) or 0,
+            retries=_said(entry.retries, manifest.retries),
+            retry_on=_said(entry.retry_on, manifest.retry_on) or (),
             grace=manifest.grace,
             env=manifest.env,
             preload=manifest.preload,
@@ -202,6 +209,10 @@ class _Fitter:
                 )
                 self._found(where, message, "ask for less, or give the daemon more capacity")
         return wanted
+
+
+def _said(by_entry: ValueT | None, by_module: ValueT) -> ValueT:
+    return by_module if by_entry is None else by_entry
 
 
 def _amounts(resources: Resources | Capacity) -> dict[tuple[str, ...], float]:

@@ -1,6 +1,7 @@
 """One module process: started in a session of its own with its output straight to a file, waited for, and ended."""
 
 import contextlib
+import logging
 import os
 import select
 import signal
@@ -13,6 +14,10 @@ from types import TracebackType
 from typing import Self
 
 from jobd import procfs
+from jobd.cgroup import Cgroup
+from jobd.limits import NO_LIMITS, PROCESSES, Limits
+
+_logger = logging.getLogger("jobd.runner")
 
 
 class Awaited(StrEnum):
@@ -40,26 +45,38 @@ class Exit:
 class ModuleProcess:
     """A running module. Its end is the end of its process; what it leaves behind is killed."""
 
-    def __init__(self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], log: Path, mark: bytes) -> None:
-        """Start it; OSError when that fails. `mark` is the NAME=value in `env` by which its descendants are known."""
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path,
+        env: Mapping[str, str],
+        log: Path,
+        mark: bytes,
+        cgroup: Cgroup | None = None,
+        limits: Limits = NO_LIMITS,
+    ) -> None:
+        """Start it; OSError when that fails. `mark` is the NAME=value in `env` by which its descendants are known.
+
+        The cgroup is its own from here on, and removed at the end.
+        """
         self._mark = mark
-        fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        self._cgroup = cgroup
+        self._limits = limits
+        self._oom_kills = 0
+        self._exit: Exit | None = None
         try:
-            # No preexec_fn, user or group: each of them costs a fork of this whole process instead of a vfork.
-            self._process = subprocess.Popen(
-                argv,
-                cwd=cwd,
-                env=dict(env),
-                stdin=subprocess.DEVNULL,
-                stdout=fd,
-                stderr=fd,
-                start_new_session=True,
-            )
-        finally:
-            os.close(fd)
+            self._process = _spawn(argv, cwd, env, log)
+        except OSError:
+            self._remove_cgroup()
+            raise
         self.pid = self._process.pid
         self._pidfd = os.pidfd_open(self.pid)
-        self._exit: Exit | None = None
+        try:
+            self._contain()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
 
     def wait(self, seconds: float, wake_fd: int) -> Awaited:
         """Wait for its end, for `wake_fd` to become readable, or for the time to be up, and tell which it was."""
@@ -73,7 +90,7 @@ class ModuleProcess:
 
     def end(self, grace: float) -> list[procfs.Process]:
         """Have the whole tree end: SIGTERM, the grace in seconds, SIGKILL; give those that had to be killed."""
-        return procfs.end_all(self._tree, grace=grace)
+        return procfs.end_all(self._tree, grace=grace, kill_faster=self._kill_cgroup)
 
     def reap(self) -> Exit:
         """Take its exit once it has ended; waits for it otherwise."""
@@ -90,14 +107,20 @@ class ModuleProcess:
         return self._exit
 
     def kill_leftovers(self) -> list[procfs.Process]:
-        """Kill what the ended process left running; give what was killed.
+        """Kill what the ended process left running; give what was killed. TimeoutError when something outlives that.
 
         Without a cgroup, orphans are known by having been handed to this process, a subreaper.
         """
-        strays = [stray for pid in procfs.orphans() if (stray := procfs.process(pid)) is not None and self._owns(stray)]
-        killed = procfs.end_all(self._tree, grace=0) if strays else []
+        left = self._owned_orphans() or (self._cgroup is not None and self._cgroup.is_populated())
+        killed = procfs.end_all(self._tree, grace=0, kill_faster=self._kill_cgroup) if left else []
         reap_orphans(self._owned_zombies())
+        self._remove_cgroup()
         return killed
+
+    @property
+    def oom_kills(self) -> int:
+        """How many of its processes the kernel killed for their memory, as far as a cgroup tells; known at the end."""
+        return self._oom_kills
 
     def close(self) -> None:
         """Let go of the process."""
@@ -111,10 +134,49 @@ class ModuleProcess:
         self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         """Leave nothing running, whatever happened, and let go."""
-        if self._exit is None:
-            self.end(0)
-            self.reap()
-        self.close()
+        try:
+            if self._exit is None:
+                self.end(0)
+                self.reap()
+            self._remove_cgroup()
+        finally:
+            self.close()
+
+    def _contain(self) -> None:
+        """Put it under its limits and in its cgroup, and whatever it forked until then.
+
+        It cannot be born there: that takes a clone3 that Python does not have, and a shell between would be 5 % of
+        a start. Moving it may take the kernel longer than an interpreter needs to reach the module's first line.
+        """
+        limited = self._cgroup is not None and self._cgroup.limit(memory=self._limits.memory, processes=PROCESSES)
+        held: set[int] = set()
+        while outside := {self.pid, *procfs.descendants(self.pid), *self._owned_orphans()} - held:
+            for pid in outside:
+                self._limits.apply(pid, data=not limited)
+                self._join_cgroup(pid)
+            held |= outside
+
+    def _join_cgroup(self, pid: int) -> None:
+        if self._cgroup is None:
+            return
+        try:
+            self._cgroup.add(pid)
+        except OSError as error:
+            # It is still known by its session and mark, as where there are no cgroups.
+            _logger.warning("cgroup_not_joined cgroup=%s pid=%d error=%s", self._cgroup.path, pid, error)
+
+    def _owned_orphans(self) -> list[int]:
+        return [pid for pid in procfs.orphans() if (found := procfs.process(pid)) is not None and self._owns(found)]
+
+    def _remove_cgroup(self) -> None:
+        if self._cgroup is not None:
+            self._oom_kills = self._cgroup.oom_kills()
+            self._cgroup.remove()
+            self._cgroup = None
+
+    def _kill_cgroup(self) -> None:
+        if self._cgroup is not None:
+            self._cgroup.kill()
 
     def _owns(self, process: procfs.Process) -> bool:
         return process.session == self.pid or procfs.has_mark(process.pid, self._mark)
@@ -124,7 +186,27 @@ class ModuleProcess:
         return [pid for pid in procfs.orphans() if procfs.process(pid) is None]
 
     def _tree(self) -> list[procfs.Process]:
-        return procfs.find(session=self.pid, mark=self._mark)
+        found = procfs.find(session=self.pid, mark=self._mark)
+        inside = [] if self._cgroup is None else self._cgroup.members()
+        return list({process.pid: process for process in (*found, *inside)}.values())
+
+
+def _spawn(argv: Sequence[str], cwd: Path, env: Mapping[str, str], log: Path) -> "subprocess.Popen[bytes]":
+    fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        # No preexec_fn, user or group: each of them costs a fork of this whole process instead of a vfork.
+        return subprocess.Popen(
+            argv,
+            cwd=cwd,
+            env=dict(env),
+            stdin=subprocess.DEVNULL,
+            stdout=fd,
+            stderr=fd,
+            start_new_session=True,
+            umask=0o077,
+        )
+    finally:
+        os.close(fd)
 
 
 def reap_orphans(pids: Sequence[int]) -> None:

@@ -14,6 +14,7 @@ from time import monotonic
 PROC = Path("/proc")
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_PDEATHSIG = 1
+_PR_SET_NO_NEW_PRIVS = 38
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,14 @@ def process(pid: int) -> Process | None:
     return Process(pid, int(fields[1]), int(fields[3]), int(fields[19]))
 
 
+def current() -> Process:
+    """Look at this process itself."""
+    found = process(os.getpid())
+    if found is None:
+        raise ProcessLookupError("/proc does not show this process; is it mounted?")
+    return found
+
+
 def processes() -> Iterator[Process]:
     """Look at every process."""
     for name in os.listdir(PROC):  # noqa: PTH208 - a Path for each of thousands of names is waste
@@ -74,9 +83,24 @@ def orphans() -> list[int]:
     return [int(pid) for pid in text.split()]
 
 
+def descendants(pid: int) -> list[int]:
+    """Give the children of a process that has not gone, theirs, and so on, each of which may have ended by now."""
+    found = [pid]
+    for parent in found:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            for thread in os.listdir(PROC / str(parent) / "task"):  # noqa: PTH208 - a Path for each is waste
+                found += map(int, (PROC / str(parent) / "task" / thread / "children").read_text().split())
+    return found[1:]
+
+
 def become_subreaper() -> None:
     """Have orphaned descendants handed to this process instead of init, so that none gets away."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def forbid_new_privileges() -> None:
+    """Have no program that this thread or its descendants start gain rights by its set-uid bit or file capabilities."""
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
 
 
 def die_with_parent(number: signal.Signals) -> None:
@@ -109,7 +133,6 @@ def wait_gone(targets: Iterable[Process], seconds: float) -> bool:
 
 
 def _wait_one(target: Process, deadline: float) -> bool:
-
     try:
         fd = os.pidfd_open(target.pid)
     except ProcessLookupError:
@@ -125,11 +148,17 @@ def _wait_one(target: Process, deadline: float) -> bool:
         os.close(fd)
 
 
-def end_all(search: Callable[[], list[Process]], *, grace: float, patience: float = 10.0) -> list[Process]:
+def end_all(
+    search: Callable[[], list[Process]],
+    *,
+    grace: float,
+    patience: float = 10.0,
+    kill_faster: Callable[[], None] = lambda: None,
+) -> list[Process]:
     """End every process that `search` finds: SIGTERM, the grace in seconds, SIGKILL until none is found.
 
-    Gives those that had to be killed. TimeoutError when something outlives SIGKILL for `patience` seconds,
-    as a process in uninterruptible sleep does.
+    `kill_faster` comes before each round of SIGKILL and may reach many at once. Gives those that had to be killed.
+    TimeoutError when something outlives SIGKILL for `patience` seconds, as a process in uninterruptible sleep does.
     """
     found = search()
     if grace > 0:
@@ -140,6 +169,7 @@ def end_all(search: Callable[[], list[Process]], *, grace: float, patience: floa
     killed: dict[int, Process] = {}
     deadline = monotonic() + patience
     while rest := search():
+        kill_faster()
         for target in rest:
             killed[target.pid] = target
             send(target, signal.SIGKILL)

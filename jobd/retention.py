@@ -1,12 +1,10 @@
 """How long is kept what ended jobs leave behind: a pure part decides, a thin part carries out.
 
-Only what belongs to a job that has ended and whose runner is gone is ever removed. Rows go first, files after them: what
-a crash in between leaves belongs to no row, and goes at the next start or by `jobd check --repair`.
+Only what belongs to a job that has ended and whose runner is gone is ever removed. Rows go first, files after them:
+what a crash in between leaves belongs to no row, and goes at the next start or by `jobd check --repair`.
 """
 
 import asyncio
-import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -21,6 +19,7 @@ from jobd.errors import JobdError
 from jobd.events import Occurrence
 from jobd.jobs import Job
 from jobd.layout import StateDirectory
+from jobd.removal import delete_job, remove_tree, tree_size, trim_log
 from jobd.states import JobState
 from jobd.store import Store
 
@@ -197,20 +196,22 @@ class Retention:
 
     def _carry_out(self, removal: Removal, now: float) -> None:
         directory = self._state.job(removal.job_id)
-        removed: list[Path] = []
         if removal.kind is RemovalKind.JOB:
-            self._store.delete(removal.job_id).result()
-            removed = [directory.root]
+            freed = delete_job(self._state, self._store, removal.job_id)
         elif removal.kind is RemovalKind.LOGS:
-            removed = [directory.logs]
+            freed = remove_tree(directory.logs)
         else:
-            event = (events.ArtifactRemoved(name=name, reason=removal.reason) for name in removal.names)
-            happened = [Occurrence(time=now, event=item) for item in event]
-            self._store.decide(removal.job_id, lambda job: happened if job.terminal else []).result()
-            removed = [ArtifactStore(directory.artifacts).path(name) for name in removal.names]
-        freed = sum(map(remove_tree, removed))
+            self._note_removed(removal, now)
+            freed = sum(remove_tree(ArtifactStore(directory.artifacts).path(name)) for name in removal.names)
         names = {"names": removal.names} if removal.names else {}
         self._log.info(f"{removal.kind}_removed", job=removal.job_id, reason=removal.reason, freed_bytes=freed, **names)
+
+    def _note_removed(self, removal: Removal, now: float) -> None:
+        happened = [
+            Occurrence(time=now, event=events.ArtifactRemoved(name=name, reason=removal.reason))
+            for name in removal.names
+        ]
+        self._store.decide(removal.job_id, lambda job: happened if job.terminal else []).result()
 
     def _bound_logs(self) -> None:
         trim_log(self._state.root / "nursery.log", self._policy.nursery_log_bytes)
@@ -221,45 +222,6 @@ class Retention:
         for place in self._state.uploads.iterdir():
             if _newest(place) < before:
                 self._log.info("upload_removed", upload=place.name, freed_bytes=remove_tree(place))
-
-
-def tree_size(path: Path) -> int:
-    """Add up the bytes of a file, or of all files in a folder; 0 when there is nothing."""
-    size = path.lstat().st_size if path.is_file() or path.is_symlink() else 0
-    for folder, _folders, files in os.walk(path):
-        for name in files:
-            try:
-                size += Path(folder, name).lstat().st_size
-            except FileNotFoundError:
-                continue  # removed by somebody else in between
-    return size
-
-
-def remove_tree(path: Path) -> int:
-    """Remove a file or a folder with all it holds, if it is there, and give how many bytes that frees."""
-    freed = tree_size(path)
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-    return freed
-
-
-def trim_log(path: Path, most: int) -> None:
-    """Keep only the latest half of `most` bytes of a log that is longer; its writer must write with O_APPEND.
-
-    A line that is written during it may be lost, which a log of this kind can bear.
-    """
-    if not path.exists() or path.stat().st_size <= most:
-        return
-    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-    try:
-        size = os.fstat(fd).st_size
-        tail = os.pread(fd, most // 2, size - most // 2)
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, tail.partition(b"\n")[2] or tail, 0)
-    finally:
-        os.close(fd)
 
 
 def _newest(place: Path) -> float:

@@ -2,15 +2,17 @@
 
 import asyncio
 import contextlib
+import signal
 import socket
 from collections.abc import Callable
+from time import monotonic
 
 from pydantic import ValidationError
 from structlog.typing import FilteringBoundLogger
 
-from jobd import sockets
+from jobd import procfs, sockets
 from jobd.layout import StateDirectory
-from jobd.messages import FROM_RUNNER, Acquire, Cancel, Granted, Hello, Release
+from jobd.messages import FROM_RUNNER, Acquire, Alive, Cancel, Granted, Hello, Release
 from jobd.scheduler import Scheduler
 
 
@@ -33,6 +35,8 @@ class RunnerLines:
         self._hung_up = hung_up
         self._log = log
         self._lines: dict[str, asyncio.StreamWriter] = {}
+        self._heard: dict[str, float] = {}
+        self._runners: dict[str, Hello] = {}
         self._server: asyncio.Server | None = None
 
     async def open(self) -> None:
@@ -52,6 +56,18 @@ class RunnerLines:
         """Tell whether a job's runner is on the line."""
         return job_id in self._lines
 
+    def silent(self, seconds: float) -> list[str]:
+        """Give the jobs whose runners are on the line and have said nothing for so long."""
+        now = monotonic()
+        return [job_id for job_id, heard in self._heard.items() if now - heard > seconds]
+
+    def kill(self, job_id: str) -> None:
+        """Kill a job's runner, if it is still the one that is on the line."""
+        hello = self._runners.get(job_id)
+        found = procfs.process(hello.pid) if hello else None
+        if hello and found and found.start_ticks == hello.start_ticks:
+            procfs.send(found, signal.SIGKILL)
+
     def grant(self, job_id: str, key: str) -> None:
         """Tell a runner that it may use what it wanted."""
         self._say(job_id, Granted(key=key))
@@ -70,6 +86,8 @@ class RunnerLines:
         try:
             while line := await reader.readline():
                 message = FROM_RUNNER.validate_json(line)
+                if job_id:
+                    self._heard[job_id] = monotonic()
                 if isinstance(message, Hello):
                     job_id = message.job_id
                     self._welcome(message, writer)
@@ -82,17 +100,19 @@ class RunnerLines:
             with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()
             if job_id and self._lines.get(job_id) is writer:
-                del self._lines[job_id]
+                del self._lines[job_id], self._heard[job_id], self._runners[job_id]
                 self._hung_up(job_id)
 
     def _welcome(self, hello: Hello, writer: asyncio.StreamWriter) -> None:
         self._lines[hello.job_id] = writer
+        self._runners[hello.job_id] = hello
+        self._heard[hello.job_id] = monotonic()
         for lease in hello.held:
             self._scheduler.hold(hello.job_id, lease.key, lease.resources)
         self._connected(hello.job_id)
 
-    def _hear(self, job_id: str, message: Acquire | Release) -> None:
+    def _hear(self, job_id: str, message: Acquire | Release | Alive) -> None:
         if isinstance(message, Acquire):
             self._scheduler.want(job_id, message.lease.key, message.lease.resources)
-        else:
+        elif isinstance(message, Release):
             self._scheduler.release(job_id, message.key)

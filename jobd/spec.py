@@ -9,8 +9,23 @@ from pydantic import AfterValidator, Field
 
 from jobd.document import Document, Mapping, Place, Sequence
 from jobd.errors import Violation
-from jobd.manifest import FileName, Flag, Format, Line, OptionName, ResourceSpec, Retries, Text, Timeout, Whole
+from jobd.manifest import (
+    FileName,
+    Flag,
+    Format,
+    Line,
+    LogLimit,
+    OptionName,
+    OutputLimit,
+    ResourceSpec,
+    Retries,
+    RetryOn,
+    Text,
+    Timeout,
+    Whole,
+)
 from jobd.names import FieldError, ascii_controls, shown, unique_names
+from jobd.plan import LogOverflow
 
 MAX_ENTRIES = 10_000
 
@@ -55,7 +70,12 @@ class EntrySpec(Format):
     params: dict[Text, object] = Field(default_factory=dict)
     resources: ResourceSpec = ResourceSpec()
     timeout: Timeout | None = None
+    silence: Timeout | None = None
+    log_limit: LogLimit | None = None
+    log_overflow: LogOverflow | None = None
+    output_limit: OutputLimit | None = None
     retries: Retries | None = None
+    retry_on: RetryOn | None = None
 
 
 class StepSpec(Format):

@@ -36,6 +36,8 @@ _LOOK_SECONDS = 1.0
 """How often runners that are not on the line are looked after."""
 _WAIT_SECONDS = 0.5
 """How often a job that waits for Prefect is told why."""
+_SILENCE_SECONDS = 30.0
+"""A runner on the line that says nothing for so long is hung, and killed for another to take over."""
 _FORK_SECONDS = 10.0
 """A runner may take this long to be forked and to take its lock."""
 _RETURN_SECONDS = 5.0
@@ -110,9 +112,19 @@ class Supervisor:
         job = await self._decide(job_id, partial(_cancel, launched=launched, reason=reason))
         if launched:
             self.lines.cancel(job_id, job.reason)
+            self._start_task(self._insist(job_id))
         else:
             self._let_go(job_id)
         return job
+
+    async def _insist(self, job_id: str) -> None:
+        """Kill a runner that has not ended its cancelled job long after it should have."""
+        plan = await asyncio.to_thread(self._store.plan, job_id)
+        grace = max(entry.grace for step in plan.steps for entry in step.entries)
+        await asyncio.sleep(grace + _SILENCE_SECONDS)
+        if self._store.live_job(job_id) is not None:
+            self._log.error("runner_does_not_cancel", job=job_id)
+            self.lines.kill(job_id)
 
     def _granted(self, job_id: str, key: str | None) -> None:
         """Pass on what the scheduler grants: an entry's lease to its runner, a job's start to the nursery."""
@@ -130,6 +142,7 @@ class Supervisor:
         job = self._store.live_job(job_id)
         if job is not None and job.state is JobState.CANCELLING:
             self.lines.cancel(job_id, job.reason)
+            self._start_task(self._insist(job_id))
         self._ingest.ring(job_id)
         self._expected.discard(job_id)
         if not self._expected:
@@ -149,6 +162,9 @@ class Supervisor:
         """Look after runners now and then, in case a word of theirs was lost; until cancelled."""
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
+            for job_id in self.lines.silent(_SILENCE_SECONDS):
+                self._log.error("runner_hung", job=job_id)
+                self.lines.kill(job_id)
             for job_id, since in tuple(self._launched.items()):
                 if self._ingest.has_news(job_id):
                     self._ingest.ring(job_id)

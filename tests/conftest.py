@@ -108,7 +108,7 @@ def process_guard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guard]:
 
 
 @pytest.fixture(autouse=True)
-def no_process_left(process_guard: Guard) -> Iterator[None]:
+def nothing_outlives_its_test(process_guard: Guard) -> Iterator[None]:
     """Fail a test whose processes, or those of its fixtures, still live after it."""
     before = process_guard.commands()
     yield

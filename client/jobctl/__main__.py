@@ -48,9 +48,7 @@ def find_command(name: str) -> Command:
 
 def _report(error: JobctlError, arguments: Arguments) -> None:
     # Imported here and not above: writing JSON is not needed to print a help text.
-    report = importlib.import_module("jobctl.error_report")
-    for line in report.report_as_json(error) if arguments.json else report.report_as_text(error):
-        say(line)
+    importlib.import_module("jobctl.error_report").report(error, json=arguments.json)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 import argparse
 
+from jobctl.output_format import OutputFormat
+
 
 class Arguments(argparse.Namespace):
     """Every option of every command, with its default."""
@@ -15,11 +17,15 @@ class Arguments(argparse.Namespace):
     no_color: bool = False
     """Whether colours are left out."""
     output: str = "text"
-    """`text` or `json`."""
+    """One of `OutputFormat`."""
     id: str = ""
     """A job."""
+    ids: list[str]
+    """Jobs."""
     file: str = ""
     """A job file; `-` for standard input."""
+    files: list[str]
+    """Job files; `-` for standard input. Empty where a command takes none."""
     input: list[str]
     """`PARAM=PATH`, each."""
     label: list[str]
@@ -27,9 +33,9 @@ class Arguments(argparse.Namespace):
     priority: int | None = None
     """Overrides the job file's."""
     request_id: str = ""
-    """Makes a repeated submit answer with the first job; empty for a random one."""
+    """Makes a repeated submit or retry answer with the first job; empty for a random one."""
     watch: bool = False
-    """Whether to show the job until it ends."""
+    """Whether to show the job until it ends, or the list until Ctrl-C."""
     wait: bool = False
     """Whether to wait silently until it ends."""
     dry_run: bool = False
@@ -37,7 +43,7 @@ class Arguments(argparse.Namespace):
     upload: bool = False
     """Whether inputs are sent even to a daemon on this machine."""
     timeout: float | None = None
-    """How many seconds to watch at most."""
+    """How many seconds to watch or wait at most."""
     after: int = 0
     """The last event seen."""
     reason: str = ""
@@ -52,6 +58,8 @@ class Arguments(argparse.Namespace):
     """`STEP` or `STEP/ENTRY`."""
     follow: bool = False
     """Whether to go on until the entries have ended."""
+    tail: int | None = None
+    """How many of the last lines to begin with; None for all."""
     attempt: int = 0
     """An attempt, from 1; 0 for the latest."""
     names: list[str]
@@ -63,7 +71,11 @@ class Arguments(argparse.Namespace):
     print_only: bool = False
     """Whether no browser is opened."""
 
+    def __init__(self) -> None:
+        """Begin with empty lists, which must not be shared."""
+        super().__init__(ids=[], files=[], input=[], label=[], state=[], names=[])
+
     @property
     def json(self) -> bool:
         """Whether scripts read the output."""
-        return self.output == "json"
+        return self.output == OutputFormat.JSON

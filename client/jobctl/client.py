@@ -15,8 +15,7 @@ from jobctl.connection import Connection
 from jobctl.download import Download
 from jobctl.errors import JobctlError
 from jobctl.event_stream import EventStream
-from jobctl.job_file import read_whole
-from jobctl.job_view import JobView
+from jobctl.job_file import read_content
 from jobctl.log_stream import LogStream
 from jobctl.patience import Patience
 from jobctl.upload import Upload
@@ -63,7 +62,7 @@ class Client:
 
     def validate(self, job: bytes | Path) -> job_service_pb2.ValidateResponse:
         """Check a job file, given as its content or its path; the answer holds every violation, or the plan."""
-        request = job_service_pb2.ValidateRequest(job_yaml=read_whole(job))
+        request = job_service_pb2.ValidateRequest(job_yaml=read_content(job))
         return self._connection.ask(self._connection.jobs.Validate, request, seconds=_CHECK_SECONDS)
 
     def submit(
@@ -79,7 +78,7 @@ class Client:
 
         The same request_id gives the same job. A daemon that is away is asked again for ten seconds.
         """
-        content = read_whole(job)
+        content = read_content(job)
         if isinstance(inputs, Mapping):
             inputs = [self.make_input(param, Path(path)) for param, path in inputs.items()]
         request = job_service_pb2.SubmitRequest(
@@ -131,11 +130,10 @@ class Client:
 
     def wait(self, job_id: str, *, timeout: float | None = None) -> job_pb2.Job:
         """Wait until a job has ended, across interruptions, and give it; `TimedOutError` after `timeout` seconds."""
-        view = JobView()
-        view.reset(self.get(job_id))
-        for item in self.watch(view.job.id, after=view.job.last_sequence, timeout=timeout, resuming=True):
-            view.take(item)
-        request = job_service_pb2.GetRequest(id=view.job.id)
+        job = self.get(job_id)
+        for _ in self.watch(job.id, after=job.last_sequence, timeout=timeout, resuming=True):
+            pass
+        request = job_service_pb2.GetRequest(id=job.id)
         return self._connection.insist(self._connection.jobs.Get, request, patience=self._patience).job
 
     def cancel(self, job_id: str, reason: str = "") -> job_pb2.Job:

@@ -5,12 +5,14 @@ import time
 from jobapi.v1 import job_service_pb2, module_service_pb2
 
 from jobctl.address import Address
+from jobctl.answers import print_answer
 from jobctl.arguments import Arguments
 from jobctl.client import Client
 from jobctl.errors import ModuleUnknownError
 from jobctl.exit_codes import ExitCode
 from jobctl.json_output import dump_document, to_json
-from jobctl.tables import format_module, format_modules
+from jobctl.module_tables import format_module, format_modules
+from jobctl.output_format import OutputFormat
 from jobctl.terminal import escape
 from jobctl.units import format_duration, now, to_datetime
 
@@ -35,11 +37,13 @@ def modules(arguments: Arguments) -> ExitCode:
         answer = client.modules(arguments.name)
     if arguments.name and not answer.modules:
         raise _explain_missing(arguments.name, answer)
-    if arguments.json:
-        print(dump_document(to_json(answer)))
-    else:
-        lines = format_module(answer.modules[0]) if arguments.name else format_modules(answer)
-        print("\n".join(lines))
+    wide = arguments.output == OutputFormat.WIDE
+    print_answer(
+        arguments.output,
+        data=lambda: to_json(answer),
+        names=lambda: [module.name for module in answer.modules],
+        lines=lambda: format_module(answer.modules[0]) if arguments.name else format_modules(answer, wide=wide),
+    )
     return ExitCode.SUCCEEDED
 
 

@@ -22,9 +22,12 @@ class Violation:
     """What is wrong."""
     hint: str = ""
     """How to mend it; may be empty."""
+    file: str = ""
+    """The job file; empty where it is not known."""
 
-    def locate(self, file: str) -> str:
+    def locate(self) -> str:
         """Give one line for a person, in the form that editors jump to: `FILE:LINE: PATH: message (hint)`."""
+        file = self.file or "job file"
         where = f"{file}:{self.line}" if self.line else file
         parts = [where, self.path, self.message + (f" ({self.hint})" if self.hint else "")]
         return ": ".join(part for part in parts if part)
@@ -45,7 +48,6 @@ class JobctlError(Exception):
         code: str = "",
         metadata: Mapping[str, str] | None = None,
         violations: tuple[Violation, ...] = (),
-        file: str = "",
     ) -> None:
         """Hold what happened, how to go on, and, of an answer of the daemon, its status code, reason and details."""
         self.message = message or (type(self).__doc__ or "").strip().splitlines()[0]
@@ -54,7 +56,6 @@ class JobctlError(Exception):
         self.code = code
         self.metadata = dict(metadata or {})
         self.violations = violations
-        self.file = file
         super().__init__(self.message + (f" ({hint})" if hint else ""))
 
     @property
@@ -143,6 +144,18 @@ class ArtifactGoneError(NotFoundError):
     reason = "ARTIFACT_NOT_PRESENT"
 
 
+class NotRetriableError(ServerError):
+    """The job cannot be retried."""
+
+    reason = "NOT_RETRIABLE"
+
+
+class JobNotEndedError(ServerError):
+    """The job has not ended."""
+
+    reason = "JOB_NOT_ENDED"
+
+
 class ModuleUnknownError(NotFoundError):
     """There is no such module."""
 
@@ -209,37 +222,3 @@ class LocalFileError(JobctlError):
     """A file on this machine cannot be read or written."""
 
     reason = "LOCAL_FILE"
-
-
-BY_REASON: Mapping[str, type[JobctlError]] = {
-    error.reason: error
-    for error in (
-        DrainingError,
-        NotAllowedError,
-        UnauthenticatedError,
-        JobNotFoundError,
-        EntryNotFoundError,
-        ArtifactNotFoundError,
-        ArtifactGoneError,
-        ModuleUnknownError,
-        InvalidJobError,
-        InvalidInputError,
-        InvalidRequestError,
-        RequestIdReusedError,
-        OffsetOutOfRangeError,
-        StorageError,
-    )
-}
-"""The class for each reason that the daemon gives."""
-
-BY_CODE: Mapping[str, type[JobctlError]] = {
-    "UNAVAILABLE": UnreachableError,
-    "DEADLINE_EXCEEDED": UnreachableError,
-    "UNAUTHENTICATED": UnauthenticatedError,
-    "PERMISSION_DENIED": NotAllowedError,
-    "NOT_FOUND": NotFoundError,
-    "INVALID_ARGUMENT": InvalidRequestError,
-    "OUT_OF_RANGE": OffsetOutOfRangeError,
-    "UNIMPLEMENTED": UnsupportedError,
-}
-"""The class for each status code, where the reason is missing or newer than this jobctl."""

@@ -8,7 +8,8 @@ from datetime import datetime
 from jobapi.v1 import job_pb2
 from rich.text import Text
 
-from jobctl.states import entry_state_name, has_ended, job_state_name
+from jobctl.pace import Paces
+from jobctl.states import entry_state_name, has_ended, is_terminal, job_state_name
 from jobctl.terminal import escape
 from jobctl.units import format_duration, to_datetime
 
@@ -53,6 +54,8 @@ class Frame:
     """The job."""
     now: datetime
     """The moment, for elapsed times and the spinner."""
+    paces: Paces = field(default_factory=Paces)
+    """How fast its entries go."""
     height: int | None = None
     """The number of lines there is room for; None for any number."""
     _width: int = field(default=_NAME, init=False)
@@ -101,8 +104,8 @@ class Frame:
     def _draw_step(self, step: job_pb2.Step, shown: Sequence[job_pb2.Entry]) -> list[Text]:
         lines = [self._draw_step_line(step)]
         for entry in shown:
-            lines.append(self._draw_entry(entry))
-            lines += _draw_tail(entry)
+            lines.append(self._draw_entry(step.name, entry))
+            lines += self._draw_tail(step.name, entry)
         rest = len(step.entries) - len(shown)
         if shown and rest:
             lines.append(Text(f"    and {rest} more", style="dim"))
@@ -113,15 +116,25 @@ class Frame:
         told = ", ".join(f"{counts[state]} {entry_state_name(state).lower()}" for state in _URGENCY if counts[state])
         return Text("  ").append(escape(step.name), style="bold").append(f"  {told}", style="dim")
 
-    def _draw_entry(self, entry: job_pb2.Entry) -> Text:
+    def _draw_entry(self, step: str, entry: job_pb2.Entry) -> Text:
         mark, style = _MARKS.get(entry.state, (self._spin(), "cyan"))
         line = Text("    ").append(mark, style=style).append(f" {_fit(escape(entry.name)):<{self._width}}")
         line.append(f" {self._elapsed(entry) if entry.HasField('start_time') else '':>8}  ", style="dim")
         if entry.state == job_pb2.ENTRY_STATE_RUNNING and entry.HasField("progress_percent"):
             _append_bar(line, entry.progress_percent)
+            left = self.paces.left(step, entry.name, self.now)
+            line.append(f"{format_duration(left)} left  " if left else "", style="dim")
         if entry.attempt > 1:
             line.append(f"attempt {entry.attempt}  ", style="yellow")
         return line.append(escape(_explain(entry)), style="red" if entry.HasField("failure") else "")
+
+    def _draw_tail(self, step: str, entry: job_pb2.Entry) -> list[Text]:
+        failure = self.job.failure
+        # The summary of an ended job has the lines of the entry that it names.
+        told = is_terminal(self.job.state) and (failure.step, failure.entry) == (step, entry.name)
+        if told or entry.state != job_pb2.ENTRY_STATE_FAILED:
+            return []
+        return [Text(f"      | {escape(line)}", style="dim") for line in entry.failure.log_tail[-_TAIL:]]
 
     def _elapsed(self, item: job_pb2.Job | job_pb2.Entry) -> str:
         end = to_datetime(item.end_time) if item.HasField("end_time") else self.now
@@ -150,12 +163,6 @@ def _explain(entry: job_pb2.Entry) -> str:
     if entry.state == job_pb2.ENTRY_STATE_WAITING:
         return entry.reason or "waiting for capacity"
     return entry.status if entry.state == job_pb2.ENTRY_STATE_RUNNING else entry.reason
-
-
-def _draw_tail(entry: job_pb2.Entry) -> list[Text]:
-    if entry.state != job_pb2.ENTRY_STATE_FAILED:
-        return []
-    return [Text(f"      | {escape(line)}", style="dim") for line in entry.failure.log_tail[-_TAIL:]]
 
 
 def _append_bar(line: Text, percent: float) -> None:

@@ -1,18 +1,19 @@
-"""`jobctl get`, `list`, `cancel` and `open`."""
+"""`jobctl get`, `cancel`, `delete` and `open`."""
 
 import os
 import sys
 import webbrowser
 
-from jobapi.v1 import job_pb2
-
+from jobctl.answers import print_answer
 from jobctl.arguments import Arguments
+from jobctl.batch import do_each
 from jobctl.client import Client
 from jobctl.errors import NotFoundError
 from jobctl.exit_codes import ExitCode
-from jobctl.json_output import dump_document, to_json
-from jobctl.states import is_terminal, job_state_name, parse_job_state
-from jobctl.tables import format_job, format_jobs
+from jobctl.job_tables import format_job
+from jobctl.json_output import dump_document, dump_line, to_json
+from jobctl.output_format import OutputFormat
+from jobctl.states import is_terminal, job_state_name
 from jobctl.terminal import escape, say
 
 
@@ -20,34 +21,38 @@ def get(arguments: Arguments) -> ExitCode:
     """Tell everything known of a job."""
     with Client.connect(arguments.address, arguments.token_file) as client:
         job = client.get(arguments.id)
-    if arguments.json:
-        print(dump_document(to_json(job)))
-    else:
-        print("\n".join(format_job(job)))
-    return ExitCode.SUCCEEDED
-
-
-def list_jobs(arguments: Arguments) -> ExitCode:
-    """List jobs, newest first."""
-    states = [parse_job_state(name) for name in arguments.state]
-    with Client.connect(arguments.address, arguments.token_file) as client:
-        jobs = list(client.list_jobs(states=states, name=arguments.name, limit=arguments.limit or None))
-    if arguments.json:
-        print(dump_document({"jobs": [to_json(job) for job in jobs]}))
-    else:
-        print("\n".join(format_jobs(jobs)))
+    print_answer(
+        arguments.output,
+        data=lambda: to_json(job),
+        names=lambda: [job.id],
+        lines=lambda: format_job(job, wide=arguments.output == OutputFormat.WIDE),
+    )
     return ExitCode.SUCCEEDED
 
 
 def cancel(arguments: Arguments) -> ExitCode:
-    """Ask for a job's end; one that has ended already is no error."""
+    """Ask for the ends of jobs; one that has ended already is no error."""
+    dump = dump_document if len(arguments.ids) == 1 else dump_line
+
+    def cancel_one(job_id: str) -> None:
+        job = client.cancel(job_id, arguments.reason)
+        print(dump(to_json(job)) if arguments.json else f"{job.id} {job_state_name(job.state)}", flush=True)
+        if not (arguments.json or is_terminal(job.state)):
+            say(f"its processes are being ended; watch: jobctl watch {job.id}")
+
     with Client.connect(arguments.address, arguments.token_file) as client:
-        job = client.cancel(arguments.id, arguments.reason)
-    if arguments.json:
-        print(dump_document(to_json(job)))
-    else:
-        _tell_cancelled(job)
-    return ExitCode.SUCCEEDED
+        return do_each(arguments.ids, cancel_one, json=arguments.json)
+
+
+def delete(arguments: Arguments) -> ExitCode:
+    """Remove jobs that have ended, with everything of theirs, and print the id of each."""
+
+    def delete_one(job_id: str) -> None:
+        gone = client.delete(job_id)
+        print(dump_line({"id": gone}) if arguments.json else gone, flush=True)
+
+    with Client.connect(arguments.address, arguments.token_file) as client:
+        return do_each(arguments.ids, delete_one, json=arguments.json)
 
 
 def open_dashboard(arguments: Arguments) -> ExitCode:
@@ -65,12 +70,6 @@ def open_dashboard(arguments: Arguments) -> ExitCode:
     if _has_browser() and not arguments.print_only and job.dashboard_url.startswith(("http://", "https://")):
         webbrowser.open(job.dashboard_url)
     return ExitCode.SUCCEEDED
-
-
-def _tell_cancelled(job: job_pb2.Job) -> None:
-    print(f"{job.id} {job_state_name(job.state)}")
-    if not is_terminal(job.state):
-        say(f"its processes are being ended; watch: jobctl watch {job.id}")
 
 
 def _has_browser() -> bool:

@@ -27,20 +27,21 @@ class JobFile:
     @classmethod
     def read(cls, name: str) -> "JobFile":
         """Read a file, or standard input for `-`; raise `InvalidJobError` when it is too large or cannot be read."""
-        try:
-            if name == "-":
-                content = sys.stdin.buffer.read(MAX_BYTES + 1)
-            else:
-                with Path(name).open("rb") as file:
-                    content = file.read(MAX_BYTES + 1)
-        except OSError as error:
-            raise InvalidJobError(
-                f"cannot read the job file {name}: {error.strerror}", hint="check its path"
-            ) from error
-        if len(content) > MAX_BYTES:
-            raise InvalidJobError(f"the job file {name} is larger than 2 MiB", hint="is it the right file?")
-        folder = Path.cwd() if name == "-" else Path(name).absolute().parent
-        return cls(label="<stdin>" if name == "-" else name, folder=folder, content=content)
+        if name == "-":
+            content = _check_size(sys.stdin.buffer.read(MAX_BYTES + 1), name)
+            return cls(label="<stdin>", folder=Path.cwd(), content=content)
+        return cls(label=name, folder=Path(name).absolute().parent, content=read_content(Path(name)))
+
+
+def read_content(job: bytes | Path) -> bytes:
+    """Give the content of a job file; raise `InvalidJobError` when it is too large or cannot be read."""
+    if isinstance(job, bytes):
+        return _check_size(job, "given")
+    try:
+        with job.open("rb") as file:
+            return _check_size(file.read(MAX_BYTES + 1), str(job))
+    except OSError as error:
+        raise InvalidJobError(f"cannot read the job file {job}: {error.strerror}", hint="check its path") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +92,12 @@ def require_inputs(found: Iterable[FoundInput], folder: Path) -> None:
             hint="give it with " + " ".join(f"--input {item.key}=PATH" for item in missing)
             + (f", or put {' and '.join(looked)} into {folder}" if looked else ""),
         )  # fmt: skip
+
+
+def _check_size(content: bytes, name: str) -> bytes:
+    if len(content) > MAX_BYTES:
+        raise InvalidJobError(f"the job file {name} is larger than 2 MiB", hint="is it the right file?")
+    return content
 
 
 def _match(param: str, wanted: Sequence[job_service_pb2.PlanInput]) -> int:

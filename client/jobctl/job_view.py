@@ -5,6 +5,8 @@ from collections.abc import Callable
 from google.protobuf.timestamp_pb2 import Timestamp
 from jobapi.v1 import job_pb2
 
+from jobctl.pace import Paces
+
 _JOB_STATES = {
     "job_submitted": job_pb2.JOB_STATE_QUEUED,
     "job_waiting": job_pb2.JOB_STATE_QUEUED,
@@ -22,6 +24,7 @@ class JobView:
     def __init__(self) -> None:
         """Begin without a job."""
         self.job = job_pb2.Job()
+        self.paces = Paces()
         self._entries: dict[tuple[str, str], job_pb2.Entry] = {}
 
     def reset(self, job: job_pb2.Job) -> None:
@@ -31,6 +34,8 @@ class JobView:
 
     def apply(self, event: job_pb2.Event) -> None:
         """Take an event in; one of a kind or entry that is not known only moves the sequence."""
+        # Of what the snapshot reflects already it does not tell when it happened.
+        self.paces.take(event)
         if event.sequence <= self.job.last_sequence:
             return
         self.job.last_sequence = event.sequence
@@ -109,6 +114,16 @@ def _skip(entry: job_pb2.Entry, event: job_pb2.Event) -> None:
     entry.reason = event.entry_skipped.reason
 
 
+def _reuse(entry: job_pb2.Entry, event: job_pb2.Event) -> None:
+    _end(entry, job_pb2.ENTRY_STATE_SUCCEEDED, event.time)
+    entry.reason = describe_reuse(event.entry_reused)
+
+
+def describe_reuse(change: job_pb2.EntryReused) -> str:
+    """Say why an entry need not run, in the daemon's own words."""
+    return f"it succeeded in job {change.job_id}"
+
+
 def _end(entry: job_pb2.Entry, state: job_pb2.EntryState.ValueType, time: Timestamp) -> None:
     entry.state = state
     entry.reason = ""
@@ -135,6 +150,7 @@ _ENTRY_CHANGES: dict[str, Callable[[job_pb2.Entry, job_pb2.Event], None]] = {
     "entry_failed": _fail,
     "entry_cancelled": _cancel,
     "entry_skipped": _skip,
+    "entry_reused": _reuse,
 }
 _ARTIFACT_CHANGES: dict[str, Callable[[job_pb2.Artifact, job_pb2.Event], None]] = {
     "artifact_published": _publish,

@@ -46,7 +46,7 @@ class LiveDisplay(Display):
         """End drawing and leave the last picture, in full height."""
         self._live.stop()
         if self._view.job.id:
-            self._print(Frame(job=self._view.job, now=now()).draw())
+            self._print(self._frame().draw())
 
     def show_job(self, job: job_pb2.Job) -> None:
         """Draw this from now on."""
@@ -74,10 +74,13 @@ class LiveDisplay(Display):
             if not self._view.job.id:
                 return Group(Text(self._outage or "connecting"))
             # One line stays free for the cursor, one for an outage.
-            lines = Frame(job=self._view.job, now=now(), height=self._console.height - 2).draw()
+            lines = self._frame(self._console.height - 2).draw()
             if self._outage:
                 lines.append(Text(self._outage, style="bold yellow"))
         return Group(*(_fit(line) for line in lines))
+
+    def _frame(self, height: int | None = None) -> Frame:
+        return Frame(job=self._view.job, paces=self._view.paces, now=now(), height=height)
 
     def _print(self, lines: list[Text]) -> None:
         for line in lines:

@@ -7,8 +7,8 @@ from jobapi.v1 import job_service_pb2
 
 from jobctl.arguments import Arguments
 from jobctl.client import Client
-from jobctl.errors import UsageError
 from jobctl.exit_codes import ExitCode
+from jobctl.place import Place
 from jobctl.terminal import escape_bytes, say
 
 _LONGEST_LINE = 64 * 1024
@@ -16,15 +16,20 @@ _LONGEST_LINE = 64 * 1024
 
 def logs(arguments: Arguments) -> ExitCode:
     """Print the logs of a job or of one entry, as far as they go or to their end."""
-    step, slash, entry = arguments.entry.partition("/")
-    if slash and not (step and entry):
-        raise UsageError(f"{arguments.entry}: not of the form STEP/ENTRY")
+    place = Place.parse(arguments.entry)
     try:
         with Client.connect(arguments.address, arguments.token_file) as client:
             # From here on the full id: @latest may be another job after an interruption.
             job_id = client.get(arguments.id).id
-            pieces = client.logs(job_id, step=step, entry=entry, attempt=arguments.attempt, follow=arguments.follow)
-            _print(pieces, one_entry=bool(entry))
+            pieces = client.logs(
+                job_id,
+                step=place.step,
+                entry=place.entry,
+                attempt=arguments.attempt,
+                follow=arguments.follow,
+                tail=arguments.tail,
+            )
+            _print(pieces, one_entry=bool(place.entry))
     except KeyboardInterrupt:
         say("\ndetached; the job goes on")
         return ExitCode.INTERRUPTED

@@ -2,10 +2,12 @@
 
 import argparse
 import math
+from collections.abc import Sequence
 from typing import TypeAlias
 
 from jobctl import __version__
 from jobctl.arguments import Arguments
+from jobctl.output_format import PLAIN, RICH, OutputFormat
 
 _ID = "the job: its id, an unambiguous beginning of it, or @latest"
 _STATES = ("QUEUED", "RUNNING", "CANCELLING", "SUCCEEDED", "FAILED", "CANCELLED")
@@ -40,9 +42,9 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"jobctl {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
-    for add in (_add_submit, _add_watch, _add_cancel, _add_get, _add_list, _add_logs, _add_download):
+    for add in (_add_submit, _add_watch, _add_wait, _add_cancel, _add_retry, _add_delete, _add_get, _add_list):
         add(commands, common)
-    for add in (_add_modules, _add_validate, _add_open, _add_ping):
+    for add in (_add_explain, _add_logs, _add_download, _add_modules, _add_validate, _add_open, _add_ping):
         add(commands, common)
     return parser
 
@@ -61,27 +63,33 @@ def _make_common() -> argparse.ArgumentParser:
 
 
 def _add(
-    commands: _Commands, common: argparse.ArgumentParser, name: str, function: str, text: str, *, json: bool = False
+    commands: _Commands,
+    common: argparse.ArgumentParser,
+    name: str,
+    function: str,
+    text: str,
+    *,
+    outputs: Sequence[OutputFormat] = (),
 ) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=text, description=text, parents=[common], allow_abbrev=False)
     parser.set_defaults(command=function)
-    if json:
-        parser.add_argument("-o", "--output", choices=("text", "json"), default="text", help="text by default")
+    if outputs:
+        # As text: an enumeration would show its own spelling in the messages.
+        names = [str(output) for output in outputs]
+        about = f"{', '.join(names)} ({names[0]})"
+        parser.add_argument("-o", "--output", metavar="FORMAT", choices=names, default=names[0], help=about)
     return parser
 
 
 def _add_submit(commands: _Commands, common: argparse.ArgumentParser) -> None:
-    text = "submit a job; prints its id alone on standard output"
-    parser = _add(commands, common, "submit", "submit_command:submit", text, json=True)
-    parser.add_argument("file", metavar="JOB.yaml", help="the job file; - for standard input")
+    text = "submit jobs; prints the id of each, alone, on standard output"
+    parser = _add(commands, common, "submit", "submit_command:submit", text, outputs=PLAIN)
+    parser.add_argument("files", metavar="JOB.yaml", nargs="+", help="a job file; - for standard input")
     parser.add_argument(
         "--input", metavar="PARAM=PATH", action="append", default=[], help="an input file or folder; may be repeated"
     )
-    follow = parser.add_mutually_exclusive_group()
-    follow.add_argument("--watch", action="store_true", help="show the job until it ends, and exit with its code")
-    follow.add_argument("--wait", action="store_true", help="wait silently until it ends, and exit with its code")
+    follow = _add_following(parser)
     follow.add_argument("--dry-run", action="store_true", help="show what would run; store nothing")
-    _add_timeout(parser)
     parser.add_argument("--request-id", metavar="ID", default="", help="a repeated submit with this gives the same job")
     parser.add_argument("--priority", metavar="N", type=int, help="higher starts first; overrides the job file")
     parser.add_argument("--label", metavar="K=V", action="append", default=[], help="a label; may be repeated")
@@ -90,31 +98,61 @@ def _add_submit(commands: _Commands, common: argparse.ArgumentParser) -> None:
 
 def _add_watch(commands: _Commands, common: argparse.ArgumentParser) -> None:
     text = "show a job until it ends, and exit with its code"
-    parser = _add(commands, common, "watch", "watch_command:watch", text, json=True)
+    parser = _add(commands, common, "watch", "watch_command:watch", text, outputs=PLAIN)
     parser.add_argument("id", metavar="ID", help=_ID)
     parser.add_argument("--after", metavar="SEQ", type=_count, default=0, help="only events after this sequence")
     _add_timeout(parser)
 
 
+def _add_wait(commands: _Commands, common: argparse.ArgumentParser) -> None:
+    text = "wait silently until jobs have ended, and exit with the worst code: of a failed, then of a cancelled one"
+    parser = _add(commands, common, "wait", "wait_command:wait", text, outputs=PLAIN)
+    parser.add_argument("ids", metavar="ID", nargs="+", help=_ID)
+    _add_timeout(parser)
+
+
 def _add_cancel(commands: _Commands, common: argparse.ArgumentParser) -> None:
-    parser = _add(commands, common, "cancel", "job_commands:cancel", "end a job and all of its processes", json=True)
-    parser.add_argument("id", metavar="ID", help=_ID)
+    text = "end jobs and all of their processes"
+    parser = _add(commands, common, "cancel", "job_commands:cancel", text, outputs=PLAIN)
+    parser.add_argument("ids", metavar="ID", nargs="+", help=_ID)
     parser.add_argument("--reason", metavar="TEXT", default="", help="told to whoever watches")
 
 
+def _add_retry(commands: _Commands, common: argparse.ArgumentParser) -> None:
+    text = "go on, as a new job, where one that failed or was cancelled stopped; prints the new id"
+    parser = _add(commands, common, "retry", "retry_command:retry", text, outputs=PLAIN)
+    parser.add_argument("id", metavar="ID", help=_ID)
+    _add_following(parser)
+    parser.add_argument("--request-id", metavar="ID", default="", help="a repeated retry with this gives the same job")
+
+
+def _add_delete(commands: _Commands, common: argparse.ArgumentParser) -> None:
+    text = "remove jobs that have ended, with their artifacts, logs and history; prints their ids"
+    parser = _add(commands, common, "delete", "job_commands:delete", text, outputs=PLAIN)
+    parser.add_argument("ids", metavar="ID", nargs="+", help=_ID)
+
+
+def _add_explain(commands: _Commands, common: argparse.ArgumentParser) -> None:
+    text = "say why things are as they are: what an entry waits for, why it failed, why an artifact is gone"
+    parser = _add(commands, common, "explain", "explain_command:explain", text, outputs=PLAIN)
+    parser.add_argument("id", metavar="ID", help=_ID)
+    parser.add_argument("entry", metavar="STEP/ENTRY", nargs="?", default="", help="only this entry, or this step")
+
+
 def _add_get(commands: _Commands, common: argparse.ArgumentParser) -> None:
-    parser = _add(commands, common, "get", "job_commands:get", "tell everything known of a job", json=True)
+    parser = _add(commands, common, "get", "job_commands:get", "tell everything known of a job", outputs=RICH)
     parser.add_argument("id", metavar="ID", help=_ID)
 
 
 def _add_list(commands: _Commands, common: argparse.ArgumentParser) -> None:
-    parser = _add(commands, common, "list", "job_commands:list_jobs", "list jobs, newest first", json=True)
+    parser = _add(commands, common, "list", "list_command:list_jobs", "list jobs, newest first", outputs=RICH)
     parser.add_argument(
         "--state", metavar="S", action="append", default=[], type=str.upper, choices=_STATES,
         help=f"only jobs in this state; may be repeated ({', '.join(_STATES)})",
     )  # fmt: skip
     parser.add_argument("--name", metavar="N", default="", help="only jobs of this name")
     parser.add_argument("--limit", metavar="N", type=_count, default=50, help="at most this many (50; 0 for all)")
+    parser.add_argument("--watch", action="store_true", help="show the list, and how it changes, until Ctrl-C")
 
 
 def _add_logs(commands: _Commands, common: argparse.ArgumentParser) -> None:
@@ -122,6 +160,7 @@ def _add_logs(commands: _Commands, common: argparse.ArgumentParser) -> None:
     parser.add_argument("id", metavar="ID", help=_ID)
     parser.add_argument("entry", metavar="STEP/ENTRY", nargs="?", default="", help="only this entry, as it wrote it")
     parser.add_argument("-f", "--follow", action="store_true", help="go on until the end, from the queue on if need be")
+    parser.add_argument("--tail", metavar="N", type=_count, help="begin with the last N lines of each entry")
     parser.add_argument("--attempt", metavar="N", type=_count, default=0, help="this attempt, from 1 (the latest)")
 
 
@@ -136,13 +175,13 @@ def _add_download(commands: _Commands, common: argparse.ArgumentParser) -> None:
 
 def _add_modules(commands: _Commands, common: argparse.ArgumentParser) -> None:
     text = "list the modules that jobs can use, or tell about one"
-    parser = _add(commands, common, "modules", "daemon_commands:modules", text, json=True)
+    parser = _add(commands, common, "modules", "daemon_commands:modules", text, outputs=RICH)
     parser.add_argument("name", metavar="NAME", nargs="?", default="", help="a module")
 
 
 def _add_validate(commands: _Commands, common: argparse.ArgumentParser) -> None:
     text = "check a job file; nothing is stored"
-    parser = _add(commands, common, "validate", "submit_command:validate", text, json=True)
+    parser = _add(commands, common, "validate", "validate_command:validate", text, outputs=PLAIN)
     parser.add_argument("file", metavar="JOB.yaml", help="the job file; - for standard input")
 
 
@@ -153,11 +192,23 @@ def _add_open(commands: _Commands, common: argparse.ArgumentParser) -> None:
 
 
 def _add_ping(commands: _Commands, common: argparse.ArgumentParser) -> None:
-    _add(commands, common, "ping", "daemon_commands:ping", "tell whether a daemon answers, and what it is", json=True)
+    _add(
+        commands, common, "ping", "daemon_commands:ping", "tell whether a daemon answers, and what it is", outputs=PLAIN
+    )
+
+
+def _add_following(parser: argparse.ArgumentParser) -> "argparse._MutuallyExclusiveGroup":
+    follow = parser.add_mutually_exclusive_group()
+    follow.add_argument("--watch", action="store_true", help="show the job until it ends, and exit with its code")
+    follow.add_argument("--wait", action="store_true", help="wait silently until the end, and exit with its code")
+    _add_timeout(parser)
+    return follow
 
 
 def _add_timeout(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--timeout", metavar="SECONDS", type=_seconds, help="stop watching then, with exit code 124")
+    parser.add_argument(
+        "--timeout", metavar="SECONDS", type=_seconds, help="stop then, with exit code 124; the job goes on"
+    )
 
 
 def _count(text: str) -> int:

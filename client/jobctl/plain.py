@@ -7,6 +7,7 @@ from jobapi.v1 import job_pb2
 
 from jobctl.display import Display
 from jobctl.errors import JobctlError
+from jobctl.job_view import describe_reuse
 from jobctl.summary import describe_failure, summarize
 from jobctl.terminal import escape, say
 from jobctl.units import format_clock, format_size
@@ -102,6 +103,7 @@ _DESCRIPTIONS: dict[str, Callable[[job_pb2.Event], str]] = {
     "entry_failed": lambda event: _because("failed", event.entry_failed.failure.message),
     "entry_cancelled": lambda event: _because("cancelled", event.entry_cancelled.reason),
     "entry_skipped": lambda event: _because("skipped", event.entry_skipped.reason),
+    "entry_reused": lambda event: _because("need not run", describe_reuse(event.entry_reused)),
     "artifact_published": _describe_artifact,
     "artifact_removed": lambda event: _because("removed", event.artifact_removed.reason),
 }

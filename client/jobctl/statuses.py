@@ -1,14 +1,73 @@
 """Turns gRPC's errors into this package's own."""
 
+from collections.abc import Mapping
+
 import grpc
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from jobctl.address import Address
-from jobctl.errors import BY_CODE, BY_REASON, JobctlError, ServerError, UnreachableError, Violation
+from jobctl.errors import (
+    ArtifactGoneError,
+    ArtifactNotFoundError,
+    DrainingError,
+    EntryNotFoundError,
+    InvalidInputError,
+    InvalidJobError,
+    InvalidRequestError,
+    JobctlError,
+    JobNotEndedError,
+    JobNotFoundError,
+    ModuleUnknownError,
+    NotAllowedError,
+    NotFoundError,
+    NotRetriableError,
+    OffsetOutOfRangeError,
+    RequestIdReusedError,
+    ServerError,
+    StorageError,
+    UnauthenticatedError,
+    UnreachableError,
+    UnsupportedError,
+    Violation,
+)
 
 _DOMAIN = "jobd"
+BY_REASON: Mapping[str, type[JobctlError]] = {
+    error.reason: error
+    for error in (
+        DrainingError,
+        NotAllowedError,
+        UnauthenticatedError,
+        JobNotFoundError,
+        EntryNotFoundError,
+        ArtifactNotFoundError,
+        ArtifactGoneError,
+        NotRetriableError,
+        JobNotEndedError,
+        ModuleUnknownError,
+        InvalidJobError,
+        InvalidInputError,
+        InvalidRequestError,
+        RequestIdReusedError,
+        OffsetOutOfRangeError,
+        StorageError,
+    )
+}
+"""The class for each reason that the daemon gives."""
+
+BY_CODE: Mapping[str, type[JobctlError]] = {
+    "UNAVAILABLE": UnreachableError,
+    "DEADLINE_EXCEEDED": UnreachableError,
+    "UNAUTHENTICATED": UnauthenticatedError,
+    "PERMISSION_DENIED": NotAllowedError,
+    "NOT_FOUND": NotFoundError,
+    "INVALID_ARGUMENT": InvalidRequestError,
+    "OUT_OF_RANGE": OffsetOutOfRangeError,
+    "UNIMPLEMENTED": UnsupportedError,
+}
+"""The class for each status code, where the reason is missing or newer than this jobctl."""
 
 
 def translate(error: grpc.RpcError, address: Address) -> JobctlError:

@@ -1,123 +1,116 @@
-"""`jobctl submit` and `jobctl validate`."""
+"""`jobctl submit`."""
 
-import sys
 import uuid
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from jobapi.v1 import job_service_pb2
 
+from jobctl.acceptance import check_following, follow_accepted, tell_accepted
 from jobctl.arguments import Arguments
 from jobctl.byte_bar import show_bytes
 from jobctl.client import Client
-from jobctl.display import Display
-from jobctl.errors import InvalidJobError, JobctlError, UsageError, Violation
+from jobctl.errors import InvalidJobError, JobctlError, UsageError
 from jobctl.exit_codes import ExitCode
 from jobctl.job_file import FoundInput, JobFile, find_inputs, require_inputs
 from jobctl.json_output import dump_document, dump_line, to_json
-from jobctl.tables import format_plan
+from jobctl.plan_tables import format_plan
 from jobctl.tar_stream import measure
-from jobctl.terminal import escape, say
-from jobctl.watch_command import choose_display, follow
+from jobctl.terminal import say
+from jobctl.violations import count, make_error, read_violations
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Checked:
+    """A job file that the daemon would take, and the files that go with it."""
+
+    file: JobFile
+    plan: job_service_pb2.Plan
+    inputs: tuple[FoundInput, ...]
 
 
 def submit(arguments: Arguments) -> ExitCode:
-    """Submit a job, and watch it where that is asked for; nothing is stored when anything is wrong."""
+    """Submit jobs, and follow them where that is asked for; nothing is stored when anything is wrong with one."""
     labels = _read_labels(arguments.label)
-    if arguments.timeout is not None and not (arguments.watch or arguments.wait):
-        raise UsageError("--timeout needs --watch or --wait")
-    file = JobFile.read(arguments.file)
+    check_following(arguments)
+    _check_files(arguments)
+    files = [JobFile.read(name) for name in arguments.files]
     with Client.connect(arguments.address, arguments.token_file) as client:
-        plan = _check(client, file)
-        found = find_inputs(plan.inputs, arguments.input, file.folder)
+        plans = _check(client, files)
+        checked = [_find_inputs(file, plan, arguments) for file, plan in zip(files, plans, strict=True)]
         if arguments.dry_run:
-            return _show_plan(plan, found, arguments)
-        require_inputs(found, file.folder)
-        job_id = _submit(client, file, found, labels, arguments)
-        if not (arguments.watch or arguments.wait):
-            return ExitCode.SUCCEEDED
-        # Standard output has the id; the talk about the job goes where all talk of submit goes.
-        display = choose_display(arguments, sys.stderr) if arguments.watch else Display()
-        return follow(client, job_id, display, timeout=arguments.timeout, resuming=True)
+            return _show_plans(checked, arguments)
+        for item in checked:
+            require_inputs(item.inputs, item.file.folder)
+        ids = [_submit(client, item, labels, arguments) for item in checked]
+        return follow_accepted(client, ids, arguments)
 
 
-def validate(arguments: Arguments) -> ExitCode:
-    """Check a job file and tell every violation, or what would run."""
-    file = JobFile.read(arguments.file)
-    with Client.connect(arguments.address, arguments.token_file) as client:
-        answer = client.validate(file.content)
-    if arguments.json:
-        print(dump_document(to_json(answer)))
-        return ExitCode.INVALID_JOB if answer.violations else ExitCode.SUCCEEDED
-    _refuse_violations(answer, file)
-    steps = len(answer.plan.steps)
-    entries = sum(len(step.entries) for step in answer.plan.steps)
-    print(f"{escape(file.label)}: valid, {_count(steps, 'step', 'steps')}, {_count(entries, 'entry', 'entries')}")
-    return ExitCode.SUCCEEDED
+def _check_files(arguments: Arguments) -> None:
+    if len(arguments.files) > 1 and arguments.request_id:
+        raise UsageError("--request-id makes one job", hint="submit one job file with it")
+    if arguments.files.count("-") > 1:
+        raise UsageError("standard input holds one job file")
 
 
-def _check(client: Client, file: JobFile) -> job_service_pb2.Plan:
-    answer = client.validate(file.content)
-    _refuse_violations(answer, file)
-    return answer.plan
+def _check(client: Client, files: Sequence[JobFile]) -> list[job_service_pb2.Plan]:
+    answers = [client.validate(file.content) for file in files]
+    wrong = [(file, answer) for file, answer in zip(files, answers, strict=True) if answer.violations]
+    if len(wrong) > 1:
+        violations = tuple(item for file, answer in wrong for item in read_violations(answer, file))
+        number = count(len(violations), "problem", "problems")
+        raise InvalidJobError(f"{len(wrong)} job files have {number}", violations=violations)
+    for file, answer in wrong:
+        raise make_error(answer, file)
+    return [answer.plan for answer in answers]
 
 
-def _refuse_violations(answer: job_service_pb2.ValidateResponse, file: JobFile) -> None:
-    if answer.violations:
-        violations = tuple(
-            Violation(path=item.path, line=item.line, message=item.message, hint=item.hint)
-            for item in answer.violations
-        )
-        problems = _count(len(violations), "problem", "problems")
-        raise InvalidJobError(f"{file.label} has {problems}", violations=violations, file=file.label)
+def _find_inputs(file: JobFile, plan: job_service_pb2.Plan, arguments: Arguments) -> _Checked:
+    try:
+        return _Checked(file=file, plan=plan, inputs=find_inputs(plan.inputs, arguments.input, file.folder))
+    except JobctlError as error:
+        if len(arguments.files) > 1:
+            error.message = f"{file.label}: {error.message}"
+        raise
 
 
-def _submit(
-    client: Client, file: JobFile, found: Iterable[FoundInput], labels: dict[str, str], arguments: Arguments
-) -> str:
+def _submit(client: Client, item: _Checked, labels: dict[str, str], arguments: Arguments) -> str:
     request_id = arguments.request_id or str(uuid.uuid4())
-    inputs = [_provide(client, item, item.path, arguments) for item in found if item.path]
     try:
         answer = client.submit(
-            file.content, request_id=request_id, inputs=inputs, priority=arguments.priority, labels=labels
+            item.file.content,
+            request_id=request_id,
+            inputs=_provide(client, item.inputs, arguments),
+            priority=arguments.priority,
+            labels=labels,
         )
     except JobctlError as error:
-        error.file = file.label
+        error.violations = tuple(replace(violation, file=item.file.label) for violation in error.violations)
         if error.code == "DEADLINE_EXCEEDED":
             error.hint = f"it may have been accepted; ask again safely with --request-id {request_id}"
         raise
-    _tell(answer, arguments)
+    tell_accepted(answer.job, arguments, existed=answer.existed)
     return answer.job.id
 
 
-def _provide(client: Client, item: FoundInput, path: Path, arguments: Arguments) -> job_service_pb2.JobInput:
-    if client.address.is_local and not arguments.upload:
-        return job_service_pb2.JobInput(param_name=item.key, path=str(path))
-    with show_bytes(f"sending {path.name}", measure(path)) as on_bytes:
-        return job_service_pb2.JobInput(param_name=item.key, upload_id=client.upload(path, on_bytes))
+def _provide(client: Client, found: Iterable[FoundInput], arguments: Arguments) -> list[job_service_pb2.JobInput]:
+    inputs = []
+    for item in found:
+        if item.path and client.address.is_local and not arguments.upload:
+            inputs.append(client.make_input(item.key, item.path))
+        elif item.path:
+            with show_bytes(f"sending {item.path.name}", measure(item.path)) as on_bytes:
+                inputs.append(client.make_input(item.key, item.path, upload=True, on_bytes=on_bytes))
+    return inputs
 
 
-def _tell(answer: job_service_pb2.SubmitResponse, arguments: Arguments) -> None:
-    job = answer.job
-    if arguments.json:
-        # With --watch, lines of events follow.
-        print((dump_line if arguments.watch else dump_document)(to_json(job)), flush=True)
-    else:
-        print(job.id, flush=True)
-    if answer.existed:
-        say("this request id was used before; it is the same job")
-    if not (arguments.watch or arguments.wait):
-        say(f"watch: jobctl watch {job.id}")
-    if job.dashboard_url:
-        say(f"dashboard: {escape(job.dashboard_url)}")
-
-
-def _show_plan(plan: job_service_pb2.Plan, found: Iterable[FoundInput], arguments: Arguments) -> ExitCode:
-    if arguments.json:
-        print(dump_document(to_json(plan)))
-    else:
-        for line in format_plan(plan, {item.key: item.path for item in found}):
-            print(line)
+def _show_plans(checked: Sequence[_Checked], arguments: Arguments) -> ExitCode:
+    for number, item in enumerate(checked):
+        if arguments.json:
+            print((dump_document if len(checked) == 1 else dump_line)(to_json(item.plan)))
+            continue
+        lines = format_plan(item.plan, {found.key: found.path for found in item.inputs})
+        print("\n".join(["", *lines] if number else lines))
     say("nothing was stored")
     return ExitCode.SUCCEEDED
 
@@ -130,7 +123,3 @@ def _read_labels(options: Iterable[str]) -> dict[str, str]:
             raise UsageError(f"--label {option}: not of the form KEY=VALUE")
         labels[key] = value
     return labels
-
-
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number} {one if number == 1 else many}"

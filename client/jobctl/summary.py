@@ -1,5 +1,7 @@
 """What a person is told when a watched job has ended."""
 
+import shlex
+
 from jobapi.v1 import job_pb2
 
 from jobctl.states import has_ended, job_state_name
@@ -10,13 +12,13 @@ _SHOWN_ARTIFACTS = 6
 
 
 def summarize(job: job_pb2.Job) -> list[str]:
-    """Give the lines: how it ended, why, where the results, the logs and the dashboard are. Safe for a terminal."""
+    """Give the lines: how it ended, why, and how to go on from there. Safe for a terminal."""
     lines = [_describe_end(job), *_describe_failure(job)]
+    if job.state in {job_pb2.JOB_STATE_FAILED, job_pb2.JOB_STATE_CANCELLED}:
+        lines.append(f"retry: jobctl retry {job.id}")
     results = [item for item in job.artifacts if item.public and item.state == job_pb2.ARTIFACT_STATE_PRESENT]
     if results:
         lines.append(f"results: jobctl download {job.id}   ({_list_artifacts(results)})")
-    if job.HasField("failure") and job.failure.entry:
-        lines.append(f"log: jobctl logs {job.id} {escape(job.failure.step)}/{escape(job.failure.entry)}")
     if job.dashboard_url:
         lines.append(f"dashboard: {escape(job.dashboard_url)}")
     return lines
@@ -44,7 +46,13 @@ def _describe_failure(job: job_pb2.Job) -> list[str]:
     if not job.HasField("failure"):
         return []
     tail = [f"  | {escape(line)}" for line in job.failure.log_tail]
-    return [describe_failure(job.failure), *tail]
+    rest = f"log: jobctl logs {job.id} {_name_place(job.failure)}".rstrip()
+    return [describe_failure(job.failure), *tail, rest]
+
+
+def _name_place(failure: job_pb2.Failure) -> str:
+    # Names may hold spaces and more, and the line is there to be pasted into a shell.
+    return shlex.quote(escape(f"{failure.step}/{failure.entry}")) if failure.entry else ""
 
 
 def _list_artifacts(artifacts: list[job_pb2.Artifact]) -> str:

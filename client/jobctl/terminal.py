@@ -14,7 +14,7 @@ _UNSAFE = re.compile(
 
 def escape(text: str) -> str:
     r"""Show what could move the cursor, recolour, reorder or hide text as `\x1b` or `\u202e`; line ends as well."""
-    return _UNSAFE.sub(_escape_character, text)
+    return _UNSAFE.sub(lambda match: spell(match.group()), text)
 
 
 def escape_bytes(data: bytes) -> str:
@@ -32,8 +32,9 @@ def say(text: str = "") -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _escape_character(match: re.Match[str]) -> str:
-    number = ord(match.group())
+def spell(character: str) -> str:
+    r"""Write one character as `\x1b`, `\u202e` or `\U000e0001`."""
+    number = ord(character)
     if number <= 0xFF:
         return f"\\x{number:02x}"
     return f"\\u{number:04x}" if number <= 0xFFFF else f"\\U{number:08x}"

@@ -68,7 +68,7 @@ class Watch:
         """Read on until an event of this kind with these fields comes, and give it."""
         deadline = time.monotonic() + seconds
         while line := self._next(deadline - time.monotonic(), kind):
-            event = json.loads(line)
+            event: dict[str, Any] = json.loads(line)
             self.seen.append(event)
             if event["type"] == kind and expected.items() <= event[kind].items():
                 return event
@@ -91,8 +91,7 @@ class Watch:
             self.process.kill()
         self.process.wait(10)
         self._reader.join(10)
-        for stream in (self.process.stdout, self.process.stderr):
-            stream.close()
+        self.process.communicate()
 
     def _next(self, seconds: float, what: str) -> str:
         try:
@@ -101,8 +100,10 @@ class Watch:
             raise AssertionError(f"the watch waits in vain for {what}; it saw {self.seen[-3:]}") from None
 
     def _read(self) -> None:
-        for line in self.process.stdout:
-            self._lines.put(line)
+        assert self.process.stdout is not None
+        with self.process.stdout as lines:
+            for line in lines:
+                self._lines.put(line)
         self._lines.put("")
 
 
@@ -114,7 +115,7 @@ class Daemon:
     options: tuple[str, ...] = ()
     env: dict[str, str] = field(default_factory=dict)
     tcp_port: int = field(default_factory=free_port)
-    process: subprocess.Popen[bytes] | None = None
+    process: subprocess.Popen[bytes] = field(init=False)
     watches: list[Watch] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -155,6 +156,10 @@ class Daemon:
             self.process = subprocess.Popen(self.command, env=self.env, stdout=log, stderr=log, cwd=self.folder)
         wait_until(self._answers, "the daemon's socket is up")
 
+    def wait_for_prefect(self) -> None:
+        """Wait until its Prefect server answers."""
+        wait_until(lambda: self.jobctl("ping", "-o", "json").json["prefect_status"] == "ready", "Prefect is ready")
+
     def stop(self) -> int:
         """Ask it to end; gives its exit code."""
         self.process.send_signal(signal.SIGTERM)
@@ -167,15 +172,13 @@ class Daemon:
 
     def close(self) -> None:
         """End everything: its jobs, its watchers and the daemon itself."""
-        if self.process.poll() is not None:
-            self.start()
-        for job in self.jobctl("list", "--limit=0", "-o", "json").json["jobs"]:
-            if job["state"] in {"JOB_STATE_QUEUED", "JOB_STATE_RUNNING", "JOB_STATE_CANCELLING"}:
-                self.jobctl("cancel", job["id"])
-                self.jobctl("watch", job["id"])
-        for watch in self.watches:
-            watch.close()
-        assert self.stop() == 0, self.log
+        try:
+            self._end_jobs()
+        finally:
+            for watch in self.watches:
+                watch.close()
+            code = self.stop()
+        assert code == 0, self.log
 
     def jobctl(self, *arguments: object, stdin: str | None = None, **env: str) -> Done:
         """Run a command to its end."""
@@ -202,7 +205,7 @@ class Daemon:
 
     def runs(self, job_id: str) -> list[Any]:
         """Prefect's flow runs of a job, each with its task runs under `tasks`."""
-        flows = self.prefect("/flow_runs/filter", flow_runs={"tags": {"all_": ["jobd", f"job:{job_id}"]}})
+        flows: list[Any] = self.prefect("/flow_runs/filter", flow_runs={"tags": {"all_": ["jobd", f"job:{job_id}"]}})
         for run in flows:
             run["tasks"] = self.prefect("/task_runs/filter", flow_runs={"id": {"any_": [run["id"]]}})
         return flows
@@ -228,6 +231,14 @@ class Daemon:
         """Where Prefect is."""
         return str(self.jobctl("ping", "-o", "json").json["dashboard_url"])
 
+    def _end_jobs(self) -> None:
+        if self.process.poll() is not None:
+            self.start()
+        for job in self.jobctl("list", "--limit=0", "-o", "json").json["jobs"]:
+            if job["state"] in {"JOB_STATE_QUEUED", "JOB_STATE_RUNNING", "JOB_STATE_CANCELLING"}:
+                self.jobctl("cancel", job["id"])
+                self.jobctl("watch", job["id"])
+
     def _answers(self) -> bool:
         assert self.process.poll() is None, self.log
         with socket.socket(socket.AF_UNIX) as probe, contextlib.suppress(OSError):
@@ -252,7 +263,7 @@ class JobFiles:
     @staticmethod
     def act(makes: str, *uses: str, public: bool = False, **keys: Any) -> dict[str, Any]:
         """Give an entry of the module `act`; what is no key of an entry is a param of the module."""
-        own = {key: keys.pop(key) for key in ("name", "retries", "timeout", "resources") if key in keys}
+        own: dict[str, Any] = {key: keys.pop(key) for key in ("name", "retries", "timeout", "resources") if key in keys}
         inputs = [{"name": name, "param_name": "input", "type": "data"} for name in uses]
         outputs = [{"name": makes, "param_name": "output", "type": "data", "public": public}]
         params = {key: str(value) if isinstance(value, Path) else value for key, value in keys.items()}
@@ -301,7 +312,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def daemon(tmp_path_factory: pytest.TempPathFactory, process_guard: object) -> Iterator[Daemon]:
     """The daemon of most tests, with a Prefect server of its own that is ready."""
     with _serving(Daemon(tmp_path_factory.mktemp("d"), ("--prefect-port=0",))) as daemon:
-        wait_until(lambda: daemon.jobctl("ping", "-o", "json").json["prefect_status"] == "ready", "Prefect is ready")
+        daemon.wait_for_prefect()
         yield daemon
 
 

@@ -78,6 +78,7 @@ def test_what_prefect_missed_is_written_down_later(serve, jobs):
     daemon = serve("--prefect-port=0", "--prefect-grace=0")
     file = jobs.write([jobs.act("a")], [jobs.act("b", "a", public=True)], name="early")
     job_id = daemon.submit(file, "--wait")
+    daemon.wait_for_prefect()
     run = daemon.final_run(job_id, tasks=2, seconds=60)
     assert (run["state_type"], run["name"]) == ("COMPLETED", f"early-{job_id[:8]}")
     assert sorted(task["name"] for task in run["tasks"]) == ["step1/act", "step2/act"]

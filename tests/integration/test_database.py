@@ -232,6 +232,25 @@ def test_a_commit_that_fails_is_told_to_everybody(writer: Writer, path: Path):
     assert noted(path) == [7]
 
 
+def test_who_no_longer_waits_does_not_stop_the_writer(writer: Writer, path: Path):
+    """A change whose asker has gone, as a client that hangs up, harms neither those beside it nor those after it."""
+    begun, go = threading.Event(), threading.Event()
+
+    def hold(_connection: Connection) -> None:
+        begun.set()
+        assert go.wait(10)
+
+    running = writer.submit(hold)
+    assert begun.wait(10)
+    queued, beside = writer.submit(note(1)), writer.submit(note(2))
+    running.cancel()
+    queued.cancel()
+    go.set()
+    assert beside.result(3) == 2
+    assert writer.submit(note(3)).result(3) == 3
+    assert noted(path) in ([2, 3], [1, 2, 3])
+
+
 def test_a_closed_writer_finishes_and_refuses(path: Path):
     """What was asked for before the close is done; what comes after is refused as draining."""
     writer = Writer(open_writer(path), committed=lambda: None, rolled_back=lambda: None)

@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
+from jobd import procfs
 from jobd.link import Link
 from jobd.messages import TO_RUNNER, Acquire, Cancel, Granted, Hello, Lease
 from jobd.plan import Resources
@@ -17,6 +18,8 @@ pytestmark = pytest.mark.timeout(60)
 
 ONE = Resources(cpus=1)
 JOB_ID = "abc123"
+OWN = procfs.current()
+HELLO = Hello(job_id=JOB_ID, pid=OWN.pid, start_ticks=OWN.start_ticks)
 
 
 @pytest.fixture
@@ -94,7 +97,7 @@ def say(line: socket.socket, *messages: Hello | Acquire) -> None:
 
 def hear(line: socket.socket) -> Granted | Cancel:
     """Hear the next word of the daemon."""
-    line.settimeout(10)
+    line.settimeout(3)
     with line.makefile("rb") as lines:
         return TO_RUNNER.validate_json(lines.readline())
 
@@ -106,11 +109,11 @@ def test_a_grant_that_was_lost_with_the_line_is_made_again(daemon, state):
     """A runner whose line broke before it heard of its grant gets it on its next line to the same daemon."""
     daemon.open()
     with connect(state.run / "runners.sock", socket.SOCK_STREAM) as line:
-        say(line, Hello(job_id=JOB_ID, pid=1), WISH)
+        say(line, HELLO, WISH)
         daemon.wait_heard("granted", "a")
     daemon.wait_heard("hung up", JOB_ID)
     with connect(state.run / "runners.sock", socket.SOCK_STREAM) as line:
-        say(line, Hello(job_id=JOB_ID, pid=1), WISH)
+        say(line, HELLO, WISH)
         assert hear(line) == Granted(key="a")
 
 
@@ -118,11 +121,11 @@ def test_a_lease_given_back_on_a_broken_line_is_free(daemon, state):
     """What a runner does not hold when it calls again is free, although the same daemon had granted it."""
     daemon.open()
     with connect(state.run / "runners.sock", socket.SOCK_STREAM) as line:
-        say(line, Hello(job_id=JOB_ID, pid=1), WISH)
+        say(line, HELLO, WISH)
         daemon.wait_heard("granted", "a")
     daemon.wait_heard("hung up", JOB_ID)
     with connect(state.run / "runners.sock", socket.SOCK_STREAM) as line:
-        say(line, Hello(job_id=JOB_ID, pid=1))
+        say(line, HELLO)
         daemon.wait_heard("connected", JOB_ID, times=2)
         assert held(daemon) == set()
 
@@ -210,6 +213,6 @@ def test_a_wish_before_the_hello_counts_for_nobody(daemon, state):
     daemon.open()
     with connect(state.run / "runners.sock", socket.SOCK_STREAM) as stranger:
         stranger.sendall(Acquire(lease=Lease(key="a", resources=ONE)).line())
-        stranger.sendall(Hello(job_id=JOB_ID, pid=1).line())
+        stranger.sendall(HELLO.line())
         daemon.wait_heard("connected", JOB_ID)
         assert daemon.do(daemon.scheduler.used).cpus == 0

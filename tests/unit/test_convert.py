@@ -142,7 +142,9 @@ def test_a_job_travels_whole(job: Job, play):
     job = play(job, events.JobSubmitted(), events.JobStarted(flow_run_id="run-1"), events.EntryWaiting(**at))
     job = play(job, events.EntryStarted(**at, attempt=2, pid=1), events.EntryProgress(**at, percent=0.0, status="go"))
     job = play(job, events.EntryFailed(**at, attempt=2, failure=FAILURE), events.JobFailed(failure=FAILURE))
-    message = convert.job(replace(job, reason="why"), dashboard_url="http://localhost:4200")
+    message = convert.job(
+        replace(job, reason="why", retry_of="old123", recorded=True), dashboard_url="http://localhost:4200"
+    )
     unset = [field.name for field in message.DESCRIPTOR.fields if getattr(message, field.name) == field.default_value]
     assert unset == []
     assert [(step.name, [entry.name for entry in step.entries]) for step in message.steps] == [

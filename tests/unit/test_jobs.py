@@ -161,7 +161,7 @@ def test_an_event_of_something_unknown_is_refused(job: Job, play, event: JobEven
     [
         events.EntryStarted(step="join", entry="all", attempt=1, pid=1),
         events.EntryProgress(step="join", entry="all", percent=1),
-        events.EntrySucceeded(step="join", entry="all", attempt=1),
+        events.EntryCancelled(step="join", entry="all", reason="asked"),
         events.EntryRetrying(step="join", entry="all", attempt=1, failure=FAILURE, delay_seconds=1),
         events.EntryWaiting(**LEFT),
         events.EntrySkipped(**LEFT, reason=""),

@@ -132,8 +132,8 @@ def test_a_long_report_is_shortened(reading: Reading):
 def test_blanks_in_a_report_do_not_stop_the_clock(reading: Reading):
     """A report with a very long run of blanks is read in a moment: a module must not be able to hold up its runner."""
     begun = time.monotonic()
-    reading.look(b"openjd_status: a" + b" " * 60_000 + b"b\n")
-    assert time.monotonic() - begun < 2
+    reading.look(b"openjd_status: a" + b" " * 30_000 + b"b\n")
+    assert time.monotonic() - begun < 0.5
 
 
 @pytest.fixture

@@ -32,6 +32,7 @@ LEGAL_JOB_MOVES = {
 LEGAL_ENTRY_MOVES = {
     ("pending", "waiting"),
     ("pending", "skipped"),
+    ("pending", "succeeded"),
     ("waiting", "running"),
     ("waiting", "failed"),
     ("waiting", "cancelled"),

@@ -28,6 +28,9 @@ EXPECTED = {
     "UNAUTHENTICATED": grpc.StatusCode.UNAUTHENTICATED,
     "FORBIDDEN": grpc.StatusCode.PERMISSION_DENIED,
     "DRAINING": grpc.StatusCode.UNAVAILABLE,
+    "NOT_RETRIABLE": grpc.StatusCode.FAILED_PRECONDITION,
+    "JOB_NOT_ENDED": grpc.StatusCode.FAILED_PRECONDITION,
+    "DISK_FULL": grpc.StatusCode.UNAVAILABLE,
     "STORAGE": grpc.StatusCode.UNAVAILABLE,
 }
 

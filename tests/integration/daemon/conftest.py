@@ -56,6 +56,12 @@ steps:
 """
 
 
+@pytest.fixture
+def document() -> bytes:
+    """Give the job file that an office's submit uses: two steps, one entry each."""
+    return DOCUMENT
+
+
 class Prefect:
     """A Prefect server that is always there."""
 
@@ -190,11 +196,11 @@ def opened(state: StateDirectory, tmp_path: Path) -> Callable[..., contextlib.Ab
             )  # fmt: skip
         finally:
             await lines.close()
+            await asyncio.to_thread(store.close)
             tasks = asyncio.all_tasks() - {asyncio.current_task()}
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await asyncio.to_thread(store.close)
 
     return open_office
 

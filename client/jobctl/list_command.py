@@ -1,0 +1,52 @@
+"""`jobctl list`."""
+
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from jobapi.v1 import job_pb2
+
+from jobctl.answers import print_answer
+from jobctl.arguments import Arguments
+from jobctl.client import Client
+from jobctl.errors import UsageError
+from jobctl.exit_codes import ExitCode
+from jobctl.job_list import JobList, follow_list
+from jobctl.job_tables import format_jobs
+from jobctl.json_output import to_json
+from jobctl.list_display import JsonLines, ListDisplay, LiveTable, PlainLines
+from jobctl.output_format import OutputFormat
+from jobctl.states import parse_job_state
+from jobctl.terminal import can_redraw
+
+
+def list_jobs(arguments: Arguments) -> ExitCode:
+    """List jobs, newest first; or show the list, and how it changes, until Ctrl-C."""
+    display = _choose_display(arguments) if arguments.watch else None
+    with Client.connect(arguments.address, arguments.token_file) as client:
+        fetch = _prepare(client, arguments)
+        if display:
+            return follow_list(JobList(fetch=fetch, look=client.get), display)
+        jobs = list(fetch())
+    print_answer(
+        arguments.output,
+        data=lambda: {"jobs": [to_json(job) for job in jobs]},
+        names=lambda: [job.id for job in jobs],
+        lines=lambda: format_jobs(jobs, wide=arguments.output == OutputFormat.WIDE),
+    )
+    return ExitCode.SUCCEEDED
+
+
+def _prepare(client: Client, arguments: Arguments) -> Callable[[], Iterator[job_pb2.Job]]:
+    states = [parse_job_state(name) for name in arguments.state]
+    return partial(client.list_jobs, states=states, name=arguments.name, limit=arguments.limit or None)
+
+
+def _choose_display(arguments: Arguments) -> ListDisplay:
+    if arguments.output in {OutputFormat.YAML, OutputFormat.NAME}:
+        raise UsageError(f"--watch cannot write {arguments.output}", hint="it can: table, wide, json")
+    if arguments.json:
+        return JsonLines(sys.stdout)
+    if not can_redraw(sys.stdout):
+        return PlainLines(sys.stdout)
+    return LiveTable(sys.stdout, color=not arguments.no_color, wide=arguments.output == OutputFormat.WIDE)

@@ -1,0 +1,155 @@
+"""`jobd backup`: a copy of a state directory that is of one moment, made while a daemon serves it.
+
+The store is copied first, as it is at one moment. What the rows of that copy need is copied after it; a journal that
+has grown since is no harm, as it is taken in from where the rows say. When something has gone in between, because a
+job went on or was deleted, the store is copied again, and after it only what is missing.
+"""
+
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobd import journal
+from jobd.artifacts import ArtifactStore, sync_tree
+from jobd.check_store import StoredJob, check_file, open_copy, stored_jobs
+from jobd.errors import ConfigError, StorageError
+from jobd.events import ArtifactPublished, ArtifactRemoved
+from jobd.layout import JobDirectory, StateDirectory, sync_directory
+from jobd.removal import remove_tree, tree_size
+from jobd.states import ArtifactState
+
+_ROUNDS = 5
+_SMALL_FILES = ("plan.json", "assignment.json", "runner.log")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backup:
+    """A finished backup."""
+
+    jobs: int
+    size_bytes: int
+
+
+def run(root: Path, target: Path, *, artifacts: bool) -> Backup:
+    """Copy the store, plans, journals and logs of `root` to the new folder `target`, and with `artifacts` those too.
+
+    When it returns, the copy is whole, checked and on disk. ConfigError when `target` is there already; StorageError
+    when the source or the copy is damaged, or the disk refuses. Nothing of a backup that fails stays.
+    """
+    if target.exists():
+        raise ConfigError(f"{target} is there already", hint="a backup makes a new folder; give the name of one")
+    partial = target.with_name(f".{target.name}.partial")
+    remove_tree(partial)
+    source, copy = StateDirectory(root), StateDirectory(partial)
+    try:
+        copy.make()
+        count = _copy(source, copy, artifacts=artifacts)
+        sync_tree(partial)
+        partial.rename(target)
+        sync_directory(target.parent)
+    except (OSError, sqlite3.Error) as error:
+        raise StorageError(f"{root} could not be backed up to {target}: {error}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return Backup(jobs=count, size_bytes=tree_size(target))
+
+
+def _copy(source: StateDirectory, copy: StateDirectory, *, artifacts: bool) -> int:
+    if source.token.exists():
+        shutil.copy2(source.token, copy.token)
+    for _round in range(_ROUNDS):
+        _copy_store(source.database, copy.database)
+        jobs = tuple(stored for stored, _finding in stored_jobs(copy.database))
+        _drop_others(copy, {stored.job.id for stored in jobs})
+        missing = [
+            what
+            for stored in jobs
+            for what in _copy_job(source.job(stored.job.id), copy.job(stored.job.id), stored, artifacts=artifacts)
+        ]
+        if not missing:
+            return len(jobs)
+    raise StorageError(
+        f"{missing[0]} is not there, although the store says so", hint="run `jobd check`, then the backup again"
+    )
+
+
+def _copy_store(source: Path, target: Path) -> None:
+    """Copy the database as it is at one moment, and check the copy."""
+    target.unlink(missing_ok=True)
+    reader, writer = open_copy(source), sqlite3.connect(target)
+    try:
+        reader.backup(writer)
+        # One file, not three; a daemon sets it anew.
+        writer.execute("PRAGMA journal_mode=DELETE")
+    finally:
+        writer.close()
+        reader.close()
+    broken = check_file(target)
+    if broken:
+        raise StorageError(f"the copy of {source} is damaged: {broken[0].what}", hint="run `jobd check`")
+
+
+def _copy_job(source: JobDirectory, target: JobDirectory, stored: StoredJob, *, artifacts: bool) -> Iterator[str]:
+    """Copy what is not copied yet of a job's folder; give what should be there and is not."""
+    target.artifacts.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name in (*_SMALL_FILES, source.logs.name):
+        _copy_tree(source.root / name, target.root / name)
+    present = (
+        {item.name for item in stored.job.artifacts if item.state is ArtifactState.PRESENT} if artifacts else set()
+    )
+    _copy_artifacts(source, target, present)
+    if not _copy_tree(source.journal, target.journal) and stored.journal_offset:
+        yield f"the journal of job {stored.job.id}"
+    if artifacts:
+        # What was published or removed while the others were copied is told by the journal.
+        present = _after_journal(target, stored, present)
+        yield from _copy_artifacts(source, target, present)
+        for path in target.artifacts.iterdir():
+            if path.name not in present:
+                remove_tree(path)
+
+
+def _copy_artifacts(source: JobDirectory, target: JobDirectory, names: set[str]) -> list[str]:
+    store, copies = ArtifactStore(source.artifacts), ArtifactStore(target.artifacts)
+    return [
+        f"the artifact {name!r} of job {source.root.name}"
+        for name in sorted(names)
+        if not copies.path(name).exists() and not _copy_tree(store.path(name), copies.path(name))
+    ]
+
+
+def _copy_tree(path: Path, copy: Path) -> bool:
+    """Copy a file or a folder; False when it is not there, or goes in the middle of it."""
+    try:
+        if path.is_dir():
+            shutil.copytree(path, copy, symlinks=True, dirs_exist_ok=True)
+        else:
+            shutil.copy2(path, copy, follow_symlinks=False)
+    except OSError:
+        if path.exists():
+            raise
+        remove_tree(copy)
+        return False
+    return True
+
+
+def _after_journal(target: JobDirectory, stored: StoredJob, present: set[str]) -> set[str]:
+    """Give the artifacts that are present once the rest of the copied journal is taken in."""
+    present, offset = set(present), stored.journal_offset
+    while (chunk := journal.read(target.journal, offset)).occurrences:
+        for occurrence in chunk.occurrences:
+            if isinstance(occurrence.event, ArtifactPublished):
+                present.add(occurrence.event.name)
+            elif isinstance(occurrence.event, ArtifactRemoved):
+                present.discard(occurrence.event.name)
+        offset = chunk.offset
+    return present
+
+
+def _drop_others(copy: StateDirectory, known: set[str]) -> None:
+    """Remove what an earlier round copied of jobs that have been deleted since."""
+    for folder in copy.jobs.iterdir():
+        if folder.name not in known:
+            remove_tree(folder)

@@ -1,0 +1,254 @@
+"""A cgroup v2 for each running module, where one can be made: nothing that is born in it gets out by forking.
+
+They stand at `<base>/jobd/<job id>/<number>`, all on the machine's own cgroup2 mount, wherever that is. Memory and the
+number of processes are limited there if the kernel's controllers can be had; killing works without them.
+"""
+
+import contextlib
+import itertools
+import logging
+import os
+import re
+import select
+import signal
+import threading
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from time import monotonic, sleep
+
+from jobd import procfs
+
+log = logging.getLogger("jobd.runner")
+
+_FOLDER = "jobd"
+_CONTROLLERS = ("memory", "pids")
+_DELEGATE = ("user.delegate", "trusted.delegate")
+"""Marks that systemd puts on a cgroup whose inside belongs to the service."""
+_BUSY_SECONDS = 0.005
+
+_numbers = itertools.count(1)
+_lock = threading.Lock()
+"""Entries come and go in threads of a runner; the folder of their job comes with the first, goes with the last."""
+
+
+def mount_point(mounts: str) -> Path | None:
+    """Find the cgroup2 mount in the text of /proc/mounts; None when there is none."""
+    for line in mounts.splitlines():
+        _device, place, kind, *_rest = line.split(" ")
+        if kind == "cgroup2":
+            return Path(re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), place))
+    return None
+
+
+def own_path(cgroups: str) -> str | None:
+    """Find the path below the mount in the text of /proc/self/cgroup; None for one that cannot be seen from here."""
+    for line in cgroups.splitlines():
+        if line.startswith("0::/") and ".." not in line.split("/"):
+            return line.removeprefix("0::/")
+    return None
+
+
+@cache
+def base() -> Path | None:
+    """Give the cgroup below which others may be made: the nearest that was delegated, or this process's own.
+
+    None where there is no cgroup v2 or it may not be written.
+    """
+    own = _own()
+    if own is None:
+        return None
+    root, place = own
+    places = [path for path in (place, *place.parents) if path.is_relative_to(root)]
+    chosen = next(filter(_is_delegated, places), place)
+    usable = os.access(chosen, os.W_OK) and os.access(chosen / "cgroup.procs", os.W_OK)
+    return chosen if usable else None
+
+
+def _own() -> tuple[Path, Path] | None:
+    root = mount_point((procfs.PROC / "self/mounts").read_text())
+    path = own_path((procfs.PROC / "self/cgroup").read_text())
+    return None if root is None or path is None else (root, root / path)
+
+
+def _is_delegated(path: Path) -> bool:
+    for name in _DELEGATE:
+        with contextlib.suppress(OSError):
+            if os.getxattr(path, name) == b"1":
+                return True
+    return False
+
+
+def step_aside() -> None:
+    """Move this process from a cgroup that was delegated to it to one below, before it has started any other.
+
+    The kernel gives controllers only to cgroups whose parent holds no process itself.
+    """
+    home, own = base(), _own()
+    if home is None or own is None or own[1] != home or not _is_delegated(home):
+        return
+    (home / "daemon").mkdir(exist_ok=True)
+    _write(home / "daemon/cgroup.procs", "0")
+
+
+def describe() -> str:
+    """Say for people how far modules can be held on this machine."""
+    home = base()
+    if home is None:
+        return "session, subreaper and environment mark (no cgroup v2 can be made); memory by RLIMIT_DATA"
+    missing = set(_CONTROLLERS) - _available(home)
+    rest = "memory and processes limited in it" if not missing else f"no controller for {' and '.join(sorted(missing))}"
+    return f"cgroup v2 below {home / _FOLDER}, {rest}" + ("; memory by RLIMIT_DATA" if "memory" in missing else "")
+
+
+def make(job_id: str) -> "Cgroup | None":
+    """Make a cgroup for one attempt of a job's entry; None where that cannot be done, which is no error."""
+    home = base()
+    if home is None:
+        return None
+    try:
+        with _lock:
+            return _make(home, home / _FOLDER / job_id)
+    except OSError as error:
+        # Processes are then found by session and mark, as on machines without cgroups.
+        log.warning("cgroup_not_made below=%s error=%s", home, error)
+        return None
+
+
+def _make(home: Path, job: Path) -> "Cgroup":
+    job.parent.mkdir(exist_ok=True)
+    job.mkdir(exist_ok=True)
+    for path in (home, job.parent, job):
+        _hand_down(path)
+    while True:
+        path = job / str(next(_numbers))
+        # One of that number may be left of an earlier runner.
+        with contextlib.suppress(FileExistsError):
+            path.mkdir()
+            return Cgroup(path)
+
+
+def _hand_down(path: Path) -> None:
+    """Let the cgroups below have the controllers; one that holds processes itself cannot, and they do without."""
+    for name in _available(path):
+        with contextlib.suppress(OSError):
+            _write(path / "cgroup.subtree_control", f"+{name}")
+
+
+def _available(path: Path) -> set[str]:
+    return set((path / "cgroup.controllers").read_text().split()) & set(_CONTROLLERS)
+
+
+def remove_stale(job_id: str, *, patience: float = 10.0) -> list[procfs.Process]:
+    """Kill what lives in any cgroup of a job whose runner is dead, and remove them; give what was killed.
+
+    TimeoutError when something outlives that.
+    """
+    home = base()
+    job = Cgroup(home / _FOLDER / job_id) if home else None
+    if job is None or not job.path.exists():
+        return []
+    killed = job.members()
+    job.kill()
+    job.remove(patience)
+    return killed
+
+
+@dataclass(frozen=True, slots=True)
+class Cgroup:
+    """One cgroup and those below it. What it does to processes that have ended is no error."""
+
+    path: Path
+
+    def add(self, pid: int) -> None:
+        """Move a process in; what it forks from now on is born there."""
+        with contextlib.suppress(ProcessLookupError):
+            _write(self.path / "cgroup.procs", str(pid))
+
+    def members(self) -> list[procfs.Process]:
+        """Give the processes in it."""
+        pids = (pid for folder in self._folders() for pid in _pids(folder))
+        return [found for pid in pids if (found := procfs.process(pid)) is not None]
+
+    def limit(self, *, memory: int, processes: int) -> bool:
+        """Limit the bytes of memory, where 0 is no limit, and the processes; tell whether memory could be limited."""
+        if (self.path / "pids.max").exists():
+            _write(self.path / "pids.max", str(processes))
+        if not memory or not (self.path / "memory.max").exists():
+            return False
+        _write(self.path / "memory.max", str(memory))
+        _write(self.path / "memory.oom.group", "1")  # half a module is no use to anybody
+        return True
+
+    def oom_kills(self) -> int:
+        """Count the processes that the kernel killed because memory ran out in it."""
+        with contextlib.suppress(FileNotFoundError):
+            return _counters(self.path / "memory.events").get("oom_kill", 0)
+        return 0
+
+    def kill(self) -> None:
+        """Send SIGKILL to all in it, those that are being forked included."""
+        try:
+            _write(self.path / "cgroup.kill", "1")
+        except FileNotFoundError:  # a kernel before 5.14
+            for target in self.members():
+                procfs.send(target, signal.SIGKILL)
+
+    def is_populated(self) -> bool:
+        """Tell whether anything lives in it."""
+        return _counters(self.path / "cgroup.events")["populated"] != 0
+
+    def wait_empty(self, seconds: float) -> bool:
+        """Wait until nothing lives in it; False when the time is up first."""
+        deadline = monotonic() + seconds
+        with (self.path / "cgroup.events").open("rb") as file:
+            poller = select.poll()
+            poller.register(file, select.POLLPRI)
+            while b"populated 1" in os.pread(file.fileno(), 4096, 0):
+                if (left := deadline - monotonic()) <= 0:
+                    return False
+                poller.poll(left * 1000)
+        return True
+
+    def remove(self, patience: float = 10.0) -> None:
+        """Remove it, and its job's folder with the last one; TimeoutError when something lives in it for so long."""
+        deadline = monotonic() + patience
+        while not self._try_remove():
+            if not self.wait_empty(deadline - monotonic()):
+                raise TimeoutError(f"processes {_pids(self.path)[:5]} in {self.path} outlive SIGKILL")
+            sleep(_BUSY_SECONDS)  # it is counted as empty a moment before it can be removed
+
+    def _try_remove(self) -> bool:
+        try:
+            for folder in reversed(self._folders()):
+                folder.rmdir()
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+        if self.path.parent.name != _FOLDER:  # that one stays: another runner may be about to use it
+            with _lock, contextlib.suppress(OSError):
+                self.path.parent.rmdir()  # refused while it holds others
+        return True
+
+    def _folders(self) -> list[Path]:
+        return [Path(folder) for folder, _inner, _files in os.walk(self.path)]
+
+
+def _pids(folder: Path) -> list[int]:
+    with contextlib.suppress(FileNotFoundError):
+        return [int(pid) for pid in (folder / "cgroup.procs").read_text().split()]
+    return []
+
+
+def _counters(path: Path) -> dict[str, int]:
+    return {name: int(value) for name, value in (line.split() for line in path.read_text().splitlines())}
+
+
+def _write(path: Path, text: str) -> None:
+    # Whole words in one write, and never a new file: the kernel makes these, or they are not there.
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)

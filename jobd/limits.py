@@ -1,0 +1,49 @@
+"""What a module's processes may use of the machine: set from outside once they are there, and inherited by theirs."""
+
+import contextlib
+import resource
+from dataclasses import dataclass
+
+from jobd import procfs
+
+OPEN_FILES = 4096
+"""Files that a process may hold open."""
+PROCESSES = 4096
+"""Processes and threads that an entry may have, where a cgroup can count them; a user's count is no entry's."""
+
+_OOM_SCORE = 500
+"""When the machine runs out of memory, the kernel ends modules before the daemon and its runners."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The limits of one entry, in bytes; 0 is none."""
+
+    memory: int = 0
+    """What all its processes may hold together, in a cgroup; elsewhere, what each may have for its own data."""
+    file_size: int = 0
+    """What no file that it writes may pass."""
+
+    def apply(self, pid: int, *, data: bool) -> None:
+        """Limit a process; with `data` its memory too, for want of a cgroup that does. One that has ended is no error.
+
+        Its data, not its address space: that counts every library and mapped file, and a module that holds 50 MB
+        of numpy and video frames has five times as much of it.
+        """
+        with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+            _cap(pid, resource.RLIMIT_CORE, 0)
+            _cap(pid, resource.RLIMIT_NOFILE, OPEN_FILES)
+            if self.file_size:
+                _cap(pid, resource.RLIMIT_FSIZE, self.file_size)
+            if data and self.memory:
+                _cap(pid, resource.RLIMIT_DATA, self.memory)
+            (procfs.PROC / str(pid) / "oom_score_adj").write_text(str(_OOM_SCORE))
+
+
+NO_LIMITS = Limits()
+
+
+def _cap(pid: int, kind: int, most: int) -> None:
+    _soft, hard = resource.prlimit(pid, kind)
+    value = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.prlimit(pid, kind, (value, value))

@@ -1,0 +1,75 @@
+"""The part of the disk that is left free, so that what was accepted can be brought to its end."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobd.errors import DiskFullError
+
+_MOST_BYTES = 1 << 30
+_MOST_FILES = 10_000
+_SHARE = 0.05
+
+_UNITS = (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """What a file system has, in bytes and in files. Where it does not count files, there are 0 in all."""
+
+    free_bytes: int
+    all_bytes: int
+    free_files: int
+    all_files: int
+
+
+def look(path: Path) -> Room:
+    """Ask the file system that `path` is on; OSError when it does not answer."""
+    found = os.statvfs(path)
+    # What is set aside for root does not count: a daemon is not root.
+    return Room(
+        free_bytes=found.f_bavail * found.f_frsize,
+        all_bytes=found.f_blocks * found.f_frsize,
+        free_files=found.f_favail,
+        all_files=found.f_files,
+    )
+
+
+class Reserve:
+    """Tells whether the disk of a folder has more free than a reserve."""
+
+    def __init__(self, folder: Path, wanted_bytes: int | None = None, *, look: Callable[[Path], Room] = look) -> None:
+        """Keep `wanted_bytes` free; by default 1 GiB or 5 % of the disk, whichever is smaller. 0 keeps nothing."""
+        self._folder = folder
+        self._wanted = wanted_bytes
+        self._look = look
+
+    def shortage(self, needed_bytes: int = 0) -> str:
+        """Say what there is too little of once `needed_bytes` more are used; empty when there is enough."""
+        room = self._look(self._folder)
+        keep = min(_MOST_BYTES, int(room.all_bytes * _SHARE)) if self._wanted is None else self._wanted
+        if room.free_bytes - needed_bytes < keep:
+            needed = f"{_size(needed_bytes)} are needed and " if needed_bytes else ""
+            return (
+                f"{_size(room.free_bytes)} are free on the disk of {self._folder}, {needed}{_size(keep)} are kept free"
+            )
+        files = 0 if self._wanted == 0 else min(_MOST_FILES, int(room.all_files * _SHARE))
+        if room.free_files < files:
+            return f"{room.free_files} files more fit on the disk of {self._folder}, {files} are kept free"
+        return ""
+
+    def check(self, needed_bytes: int = 0) -> None:
+        """Raise DiskFullError unless there is enough once `needed_bytes` more are used."""
+        shortage = self.shortage(needed_bytes)
+        if shortage:
+            raise DiskFullError(
+                f"the disk is too full: {shortage}", hint="delete jobs, or make room otherwise, and try again"
+            )
+
+
+def _size(count: int) -> str:
+    for unit, size in _UNITS:
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count} bytes"
