@@ -4,6 +4,7 @@ Outputs are made in the attempt's own folder and renamed into the job's artifact
 so that nothing half-written is ever visible and a late writer of a killed attempt can reach nothing.
 """
 
+import contextlib
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -205,11 +206,16 @@ class _Watch:
         return _failed(self._attempt, FailureKind.INVALID_OUTPUT, why) if stop else None
 
     def _end(self, why: str) -> str:
-        killed = self._process.end(self._attempt.entry.grace)
+        killed = self._process.end(self._attempt.entry.grace, meanwhile=self._cut_log)
         if not killed:
             return f"{why}; its processes ended on SIGTERM"
         count = "1 process" if len(killed) == 1 else f"{len(killed)} processes"
         return f"{why}; {count} had to be killed"
+
+    def _cut_log(self) -> None:
+        # Where it cannot be cut, it is being ended anyway.
+        with contextlib.suppress(OSError):
+            self._log.cut(self._attempt.entry.log_limit)
 
     def _report(self, reports: Reports) -> None:
         entry = self._attempt.entry
@@ -229,10 +235,11 @@ class _Watch:
             self._show(f"({reports.skipped} more lines are in the entry's log)")
 
     def _judge(self, exit_: Exit) -> Succeeded | Failed:
-        if message := self._memory.ran_out(exit_, self._process.oom_kills, module_log.tail(self._attempt.log)):
+        tail = module_log.tail(self._attempt.log)
+        if message := self._memory.ran_out(exit_, self._process.oom_kills, tail):
             kind = FailureKind.OUT_OF_MEMORY
             return _failed(self._attempt, kind, message, exit_code=exit_.code, signal=exit_.signal)
-        if exit_.signal == Signals.SIGXFSZ:
+        if exit_.signal == Signals.SIGXFSZ and self._attempt.entry.output_limit:
             message = f"a file that it wrote passed its output_limit of {self._attempt.entry.output_limit} bytes"
             return _failed(self._attempt, FailureKind.INVALID_OUTPUT, message, signal=exit_.signal)
         if exit_.signal is not None:

@@ -6,7 +6,7 @@ import os
 import select
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -88,9 +88,12 @@ class ModuleProcess:
             return Awaited.END
         return Awaited.WAKE if wake_fd in ready else Awaited.TIME
 
-    def end(self, grace: float) -> list[procfs.Process]:
-        """Have the whole tree end: SIGTERM, the grace in seconds, SIGKILL; give those that had to be killed."""
-        return procfs.end_all(self._tree, grace=grace, kill_faster=self._kill_cgroup)
+    def end(self, grace: float, *, meanwhile: Callable[[], None] = lambda: None) -> list[procfs.Process]:
+        """Have the whole tree end: SIGTERM, the grace in seconds, SIGKILL; give those that had to be killed.
+
+        `meanwhile` is called now and then during the grace.
+        """
+        return procfs.end_all(self._tree, grace=grace, meanwhile=meanwhile, kill_faster=self._kill_cgroup)
 
     def reap(self) -> Exit:
         """Take its exit once it has ended; waits for it otherwise."""

@@ -15,6 +15,7 @@ PROC = Path("/proc")
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS = 38
+_LOOK_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,19 +154,23 @@ def end_all(
     *,
     grace: float,
     patience: float = 10.0,
+    meanwhile: Callable[[], None] = lambda: None,
     kill_faster: Callable[[], None] = lambda: None,
 ) -> list[Process]:
     """End every process that `search` finds: SIGTERM, the grace in seconds, SIGKILL until none is found.
 
-    `kill_faster` comes before each round of SIGKILL and may reach many at once. Gives those that had to be killed.
-    TimeoutError when something outlives SIGKILL for `patience` seconds, as a process in uninterruptible sleep does.
+    `meanwhile` is called now and then during the grace, `kill_faster` before each round of SIGKILL: it may reach many
+    at once. Gives those that had to be killed. TimeoutError when something outlives SIGKILL for `patience` seconds,
+    as a process in uninterruptible sleep does.
     """
     found = search()
     if grace > 0:
         for target in found:
             send(target, signal.SIGTERM)
             send(target, signal.SIGCONT)
-        wait_gone(found, grace)
+        over = monotonic() + grace
+        while not wait_gone(found, min(_LOOK_SECONDS, over - monotonic())) and monotonic() < over:
+            meanwhile()
     killed: dict[int, Process] = {}
     deadline = monotonic() + patience
     while rest := search():

@@ -107,8 +107,7 @@ class RunnerLines:
         self._lines[hello.job_id] = writer
         self._runners[hello.job_id] = hello
         self._heard[hello.job_id] = monotonic()
-        for lease in hello.held:
-            self._scheduler.hold(hello.job_id, lease.key, lease.resources)
+        self._scheduler.restate(hello.job_id, {lease.key: lease.resources for lease in hello.held})
         self._connected(hello.job_id)
 
     def _hear(self, job_id: str, message: Acquire | Release | Alive) -> None:

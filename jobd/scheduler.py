@@ -5,7 +5,7 @@ first lease. Hundreds of jobs in the queue are rows, not processes.
 """
 
 from bisect import insort
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -82,6 +82,17 @@ class Scheduler:
         share = self._jobs.get(job_id)
         if share is not None:
             share.held[key] = resources
+
+    def restate(self, job_id: str, held: Mapping[str, Resources]) -> None:
+        """Take a runner's word, at the beginning of its line, for what it holds: all else of its job is free again.
+
+        A grant or a release may have been lost with the line before; wishes are made again.
+        """
+        share = self._jobs.get(job_id)
+        if share is not None:
+            share.held = dict(held)
+            self._queue = [ticket for ticket in self._queue if ticket.job_id != job_id]
+            self._grant()
 
     def release(self, job_id: str, key: str) -> None:
         """Take a lease or a wish back."""
