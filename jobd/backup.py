@@ -5,9 +5,10 @@ has grown since is no harm, as it is taken in from where the rows say. When some
 job went on or was deleted, the store is copied again, and after it only what is missing.
 """
 
+import contextlib
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,16 +64,16 @@ def _copy(source: StateDirectory, copy: StateDirectory, *, artifacts: bool) -> i
         _copy_store(source.database, copy.database)
         jobs = tuple(stored for stored, _finding in stored_jobs(copy.database))
         _drop_others(copy, {stored.job.id for stored in jobs})
-        missing = [
-            what
+        lost = {
+            stored.job.id: missing
             for stored in jobs
-            for what in _copy_job(source.job(stored.job.id), copy.job(stored.job.id), stored, artifacts=artifacts)
-        ]
-        if not missing:
-            return len(jobs)
-    raise StorageError(
-        f"{missing[0]} is not there, although the store says so", hint="run `jobd check`, then the backup again"
-    )
+            if (missing := _copy_job(source.job(stored.job.id), copy.job(stored.job.id), stored, artifacts=artifacts))
+        }
+        deleted = _drop_deleted(source, copy, lost)
+        if len(deleted) == len(lost):
+            return len(jobs) - len(deleted)
+    missing = next(missing for job_id, missing in lost.items() if job_id not in deleted)
+    raise StorageError(f"{missing} is not there, although the store says so", hint="run `jobd check`, then try again")
 
 
 def _copy_store(source: Path, target: Path) -> None:
@@ -91,8 +92,8 @@ def _copy_store(source: Path, target: Path) -> None:
         raise StorageError(f"the copy of {source} is damaged: {broken[0].what}", hint="run `jobd check`")
 
 
-def _copy_job(source: JobDirectory, target: JobDirectory, stored: StoredJob, *, artifacts: bool) -> Iterator[str]:
-    """Copy what is not copied yet of a job's folder; give what should be there and is not."""
+def _copy_job(source: JobDirectory, target: JobDirectory, stored: StoredJob, *, artifacts: bool) -> str:
+    """Copy what is not copied yet of a job's folder; name something that should be there and is not, if there is."""
     target.artifacts.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name in (*_SMALL_FILES, source.logs.name):
         _copy_tree(source.root / name, target.root / name)
@@ -101,14 +102,15 @@ def _copy_job(source: JobDirectory, target: JobDirectory, stored: StoredJob, *, 
     )
     _copy_artifacts(source, target, present)
     if not _copy_tree(source.journal, target.journal) and stored.journal_offset:
-        yield f"the journal of job {stored.job.id}"
-    if artifacts:
-        # What was published or removed while the others were copied is told by the journal.
-        present = _after_journal(target, stored, present)
-        yield from _copy_artifacts(source, target, present)
-        for path in target.artifacts.iterdir():
-            if path.name not in present:
-                remove_tree(path)
+        return f"the journal of job {stored.job.id}"
+    if not artifacts:
+        return ""
+    # What was published or removed while the others were copied is told by the journal.
+    present = _after_journal(target, stored, present)
+    for path in target.artifacts.iterdir():
+        if path.name not in present:
+            remove_tree(path)
+    return next(iter(_copy_artifacts(source, target, present)), "")
 
 
 def _copy_artifacts(source: JobDirectory, target: JobDirectory, names: set[str]) -> list[str]:
@@ -146,6 +148,22 @@ def _after_journal(target: JobDirectory, stored: StoredJob, present: set[str]) -
                 present.discard(occurrence.event.name)
         offset = chunk.offset
     return present
+
+
+def _drop_deleted(source: StateDirectory, copy: StateDirectory, job_ids: Collection[str]) -> set[str]:
+    """Drop from the copy those jobs that the source no longer has; gives them."""
+    if not job_ids:
+        return set()
+    with contextlib.closing(open_copy(source.database)) as reader:
+        deleted = {
+            job_id for job_id in job_ids if not reader.execute("SELECT 1 FROM jobs WHERE id = ?", (job_id,)).fetchone()
+        }
+    with contextlib.closing(sqlite3.connect(copy.database)) as writer, writer:
+        writer.execute("PRAGMA foreign_keys=ON")
+        writer.executemany("DELETE FROM jobs WHERE id = ?", [(job_id,) for job_id in deleted])
+    for job_id in deleted:
+        remove_tree(copy.job(job_id).root)
+    return deleted
 
 
 def _drop_others(copy: StateDirectory, known: set[str]) -> None:

@@ -65,6 +65,7 @@ def _look(state: StateDirectory, *, serving: bool) -> Iterator[Finding]:
 
 def _repair(state: StateDirectory, findings: tuple[Finding, ...]) -> int:
     """Mend what can be mended, and look again."""
+    rest = findings
     if any(finding.mend for finding in findings):
         store = Store(state.database)
         try:
@@ -73,10 +74,11 @@ def _repair(state: StateDirectory, findings: tuple[Finding, ...]) -> int:
         finally:
             store.close()
         rest = check(state)
+        findings_left = tuple(finding for finding in rest if finding not in findings)
     else:
-        rest = findings
-    for finding in rest:
-        print(f"left: {finding}")
+        findings_left = findings
+    for finding in findings_left:
+        print(f"{finding}: left")
     print(f"{len(findings)} findings, {len(rest)} left" if findings else "clean")
     return len(rest)
 

@@ -61,6 +61,7 @@ class ModuleProcess:
         The cgroup is its own from here on, and removed at the end.
         """
         self._mark = mark
+        self._places = (f"{cwd}", f"{log}")
         self._cgroup = cgroup
         self._limits = limits
         self._oom_kills = 0
@@ -112,7 +113,8 @@ class ModuleProcess:
     def kill_leftovers(self) -> list[procfs.Process]:
         """Kill what the ended process left running; give what was killed. TimeoutError when something outlives that.
 
-        Without a cgroup, orphans are known by having been handed to this process, a subreaper.
+        Without a cgroup, orphans are known by having been handed to this process, a subreaper. One of another session
+        that has cleared its environment, left its folder and closed its log is then no entry's: see end_adopted.
         """
         left = self._owned_orphans() or (self._cgroup is not None and self._cgroup.is_populated())
         killed = procfs.end_all(self._tree, grace=0, kill_faster=self._kill_cgroup) if left else []
@@ -153,7 +155,7 @@ class ModuleProcess:
         """
         limited = self._cgroup is not None and self._cgroup.limit(memory=self._limits.memory, processes=PROCESSES)
         held: set[int] = set()
-        while outside := {self.pid, *procfs.descendants(self.pid), *self._owned_orphans()} - held:
+        while outside := {self.pid, *procfs.descendants(self.pid), *(orphan.pid for orphan in self._owned_orphans())} - held:
             for pid in outside:
                 self._limits.apply(pid, data=not limited)
                 self._join_cgroup(pid)
@@ -168,8 +170,13 @@ class ModuleProcess:
             # It is still known by its session and mark, as where there are no cgroups.
             _logger.warning("cgroup_not_joined cgroup=%s pid=%d error=%s", self._cgroup.path, pid, error)
 
-    def _owned_orphans(self) -> list[int]:
-        return [pid for pid in procfs.orphans() if (found := procfs.process(pid)) is not None and self._owns(found)]
+    def _owned_orphans(self) -> list[procfs.Process]:
+        return [
+            orphan
+            for pid in procfs.orphans()
+            if (orphan := procfs.process(pid)) is not None
+            if self._owns(orphan) or procfs.uses(pid, self._places)
+        ]
 
     def _remove_cgroup(self) -> None:
         if self._cgroup is not None:
@@ -191,7 +198,7 @@ class ModuleProcess:
     def _tree(self) -> list[procfs.Process]:
         found = procfs.find(session=self.pid, mark=self._mark)
         inside = [] if self._cgroup is None else self._cgroup.members()
-        return list({process.pid: process for process in (*found, *inside)}.values())
+        return list({process.pid: process for process in (*found, *inside, *self._owned_orphans())}.values())
 
 
 def _spawn(argv: Sequence[str], cwd: Path, env: Mapping[str, str], log: Path) -> "subprocess.Popen[bytes]":
@@ -210,6 +217,18 @@ def _spawn(argv: Sequence[str], cwd: Path, env: Mapping[str, str], log: Path) ->
         )
     finally:
         os.close(fd)
+
+
+def end_adopted() -> list[procfs.Process]:
+    """Kill every process that was handed to this one, a subreaper whose main thread starts none; give what was killed.
+
+    For the end of a job: without cgroups, nothing else reaches a process that has cut every tie to its entry.
+    """
+    killed = procfs.end_all(
+        lambda: [orphan for pid in procfs.orphans() if (orphan := procfs.process(pid)) is not None], grace=0
+    )
+    reap_orphans(procfs.orphans())
+    return killed
 
 
 def reap_orphans(pids: Sequence[int]) -> None:

@@ -70,6 +70,20 @@ def has_mark(pid: int, mark: bytes) -> bool:
         return False
 
 
+def uses(pid: int, places: tuple[str, ...]) -> bool:
+    """Tell whether a process works in one of these folders, or has one of these files open."""
+    folder = PROC / str(pid)
+    try:
+        links = [folder / "cwd", *(folder / "fd" / name for name in os.listdir(folder / "fd"))]  # noqa: PTH208 - as above
+    except OSError:
+        return False
+    for link in links:
+        with contextlib.suppress(OSError):  # closed since
+            if str(link.readlink()).removesuffix(" (deleted)") in places:
+                return True
+    return False
+
+
 def find(*, session: int | None, mark: bytes) -> list[Process]:
     """Find every process of a session, or that carries a mark in its environment; never this one."""
     own = os.getpid()

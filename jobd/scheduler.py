@@ -77,12 +77,6 @@ class Scheduler:
         share.start = None  # its first wish takes the place of what was set aside
         self._enqueue(job_id, key, resources)
 
-    def hold(self, job_id: str, key: str, resources: Resources) -> None:
-        """Count a lease that a runner got from an earlier daemon."""
-        share = self._jobs.get(job_id)
-        if share is not None:
-            share.held[key] = resources
-
     def restate(self, job_id: str, held: Mapping[str, Resources]) -> None:
         """Take a runner's word, at the beginning of its line, for what it holds: all else of its job is free again.
 

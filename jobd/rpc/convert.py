@@ -41,7 +41,8 @@ def timestamp(seconds: float | None) -> Timestamp | None:
     """Give a time on the wire; None stays none."""
     if seconds is None:
         return None
-    return Timestamp(seconds=int(seconds), nanos=round(seconds % 1 * 1e6) % 1_000_000 * 1000)
+    whole, micros = divmod(round(seconds * 1e6), 1_000_000)
+    return Timestamp(seconds=whole, nanos=micros * 1000)
 
 
 def failure(value: events.Failure | None) -> job_pb2.Failure | None:

@@ -184,7 +184,7 @@ def test_an_illegal_event_changes_nothing(shop: Shop):
     """When one event of a decision does not fit, none of it is recorded, in memory or on disk."""
     before, _ = shop.accept("aaa")
     with pytest.raises(IllegalTransitionError):
-        shop.decide("aaa", events.JobStarted(flow_run_id="x"), events.EntrySucceeded(step="one", entry="a", attempt=1))
+        shop.decide("aaa", events.JobStarted(flow_run_id="x"), events.EntryProgress(step="one", entry="a", percent=1))
     assert shop.store.get("aaa") == before == shop.history("aaa")
     with pytest.raises(JobNotFoundError):
         shop.decide("zzz", events.JobWaiting(reason="x"))

@@ -132,8 +132,8 @@ def test_nothing_is_granted_while_held_back(machine):
     it = machine(2)
     it.scheduler.hold_back()
     it.scheduler.want_start("b", ONE)
+    it.scheduler.restate("a", {"x": ONE})
     it.scheduler.want("a", "y", ONE)
-    it.scheduler.hold("a", "x", ONE)
     assert it.new() == []
     it.scheduler.resume()
     assert it.new() == [("a", "y")]
@@ -145,8 +145,7 @@ def test_leases_beyond_the_capacity_are_honoured(machine):
     """A daemon that came back with less capacity counts what is held, and grants when enough was given back."""
     it = machine(1)
     it.scheduler.hold_back()
-    it.scheduler.hold("a", "x", TWO)
-    it.scheduler.hold("a", "y", ONE)
+    it.scheduler.restate("a", {"x": TWO, "y": ONE})
     it.scheduler.resume()
     it.scheduler.want("b", "x", ONE)
     assert (it.new(), it.scheduler.used().cpus) == ([], 3)
@@ -154,6 +153,19 @@ def test_leases_beyond_the_capacity_are_honoured(machine):
     assert it.new() == []
     it.scheduler.release("a", "y")
     assert it.new() == [("b", "x")]
+
+
+def test_a_restated_job_holds_what_it_says_and_wants_nothing(machine):
+    """A grant or a release that was lost with a runner's line is put right by the runner's next hello."""
+    it = machine(2)
+    it.scheduler.want("a", "lost grant", ONE)
+    it.scheduler.want("a", "kept", ONE)
+    it.scheduler.want("a", "waiting", TWO)
+    it.new()
+    it.scheduler.restate("a", {"kept": ONE})
+    assert it.scheduler.used().cpus == 1
+    it.scheduler.want("a", "lost grant", ONE)
+    assert it.new() == [("a", "lost grant")]
 
 
 def test_forgetting_a_job_gives_everything_back(machine):
@@ -166,7 +178,7 @@ def test_forgetting_a_job_gives_everything_back(machine):
     it.scheduler.forget("a")
     assert it.new() == [("b", None)]
     it.scheduler.want("a", "y", ONE)
-    it.scheduler.hold("a", "z", ONE)
+    it.scheduler.restate("a", {"z": ONE})
     it.scheduler.release("a", "x")
     assert (it.new(), it.scheduler.used().cpus) == ([], 2)
 

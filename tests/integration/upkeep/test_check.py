@@ -241,6 +241,7 @@ def test_a_damaged_database_is_told_and_nothing_else(yard, histories, capsys):
     """The pages are checked first; on a damaged store no other check is relied on, and nothing is mended."""
     for number in range(40):
         yard.job(f"job{number}", histories["succeeded"])
+    change(yard, "PRAGMA wal_checkpoint(TRUNCATE)")
     yard.store.close()
     data = bytearray(yard.state.database.read_bytes())
     for place in range(8 * 4096, len(data) - 4096, 4096):
