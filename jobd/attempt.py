@@ -12,7 +12,7 @@ from pathlib import Path
 from signal import Signals
 from typing import Protocol
 
-from jobd import cgroup, events, invocation, module_log
+from jobd import events, invocation, job_cgroup, module_log
 from jobd.artifacts import ArtifactStore, OutputError, Stored, check_output
 from jobd.deadlines import Deadlines
 from jobd.events import Failure, FailureKind, JobEvent
@@ -122,7 +122,7 @@ def _start(attempt: Attempt) -> ModuleProcess:
         env=invocation.environment(attempt.job_id, entry, attempt.number, attempt.scratch),
         log=attempt.log,
         mark=attempt.mark,
-        cgroup=cgroup.make(attempt.job_id),
+        cgroup=job_cgroup.make(attempt.job_id),
         limits=Limits(memory=entry.resources.memory, file_size=file_size),
     )
 

@@ -1,17 +1,13 @@
-"""A cgroup v2 for each running module, where one can be made: nothing that is born in it gets out by forking.
+"""Cgroups v2: where they can be made, and what can be done with one. Nothing that is born in one gets out by forking.
 
-They stand at `<base>/jobd/<job id>/<number>`, all on the machine's own cgroup2 mount, wherever that is. Memory and the
-number of processes are limited there if the kernel's controllers can be had; killing works without them.
+Memory and the number of processes are limited in them if the kernel's controllers can be had; killing works without.
 """
 
 import contextlib
-import itertools
-import logging
 import os
 import re
 import select
 import signal
-import threading
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,17 +15,10 @@ from time import monotonic, sleep
 
 from jobd import procfs
 
-log = logging.getLogger("jobd.runner")
-
-_FOLDER = "jobd"
-_CONTROLLERS = ("memory", "pids")
+CONTROLLERS = ("memory", "pids")
 _DELEGATE = ("user.delegate", "trusted.delegate")
 """Marks that systemd puts on a cgroup whose inside belongs to the service."""
 _BUSY_SECONDS = 0.005
-
-_numbers = itertools.count(1)
-_lock = threading.Lock()
-"""Entries come and go in threads of a runner; the folder of their job comes with the first, goes with the last."""
 
 
 def mount_point(mounts: str) -> Path | None:
@@ -55,7 +44,7 @@ def base() -> Path | None:
 
     None where there is no cgroup v2 or it may not be written.
     """
-    own = _own()
+    own = own_place()
     if own is None:
         return None
     root, place = own
@@ -65,7 +54,8 @@ def base() -> Path | None:
     return chosen if usable else None
 
 
-def _own() -> tuple[Path, Path] | None:
+def own_place() -> tuple[Path, Path] | None:
+    """Give the mount and, on it, this process's cgroup; None where there is no such thing."""
     root = mount_point((procfs.PROC / "self/mounts").read_text())
     path = own_path((procfs.PROC / "self/cgroup").read_text())
     return None if root is None or path is None else (root, root / path)
@@ -84,74 +74,11 @@ def step_aside() -> None:
 
     The kernel gives controllers only to cgroups whose parent holds no process itself.
     """
-    home, own = base(), _own()
+    home, own = base(), own_place()
     if home is None or own is None or own[1] != home or not _is_delegated(home):
         return
     (home / "daemon").mkdir(exist_ok=True)
-    _write(home / "daemon/cgroup.procs", "0")
-
-
-def describe() -> str:
-    """Say for people how far modules can be held on this machine."""
-    home = base()
-    if home is None:
-        return "session, subreaper and environment mark (no cgroup v2 can be made); memory by RLIMIT_DATA"
-    missing = set(_CONTROLLERS) - _available(home)
-    rest = "memory and processes limited in it" if not missing else f"no controller for {' and '.join(sorted(missing))}"
-    return f"cgroup v2 below {home / _FOLDER}, {rest}" + ("; memory by RLIMIT_DATA" if "memory" in missing else "")
-
-
-def make(job_id: str) -> "Cgroup | None":
-    """Make a cgroup for one attempt of a job's entry; None where that cannot be done, which is no error."""
-    home = base()
-    if home is None:
-        return None
-    try:
-        with _lock:
-            return _make(home, home / _FOLDER / job_id)
-    except OSError as error:
-        # Processes are then found by session and mark, as on machines without cgroups.
-        log.warning("cgroup_not_made below=%s error=%s", home, error)
-        return None
-
-
-def _make(home: Path, job: Path) -> "Cgroup":
-    job.parent.mkdir(exist_ok=True)
-    job.mkdir(exist_ok=True)
-    for path in (home, job.parent, job):
-        _hand_down(path)
-    while True:
-        path = job / str(next(_numbers))
-        # One of that number may be left of an earlier runner.
-        with contextlib.suppress(FileExistsError):
-            path.mkdir()
-            return Cgroup(path)
-
-
-def _hand_down(path: Path) -> None:
-    """Let the cgroups below have the controllers; one that holds processes itself cannot, and they do without."""
-    for name in _available(path):
-        with contextlib.suppress(OSError):
-            _write(path / "cgroup.subtree_control", f"+{name}")
-
-
-def _available(path: Path) -> set[str]:
-    return set((path / "cgroup.controllers").read_text().split()) & set(_CONTROLLERS)
-
-
-def remove_stale(job_id: str, *, patience: float = 10.0) -> list[procfs.Process]:
-    """Kill what lives in any cgroup of a job whose runner is dead, and remove them; give what was killed.
-
-    TimeoutError when something outlives that.
-    """
-    home = base()
-    job = Cgroup(home / _FOLDER / job_id) if home else None
-    if job is None or not job.path.exists():
-        return []
-    killed = job.members()
-    job.kill()
-    job.remove(patience)
-    return killed
+    Cgroup(home / "daemon").add(os.getpid())
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +86,16 @@ class Cgroup:
     """One cgroup and those below it. What it does to processes that have ended is no error."""
 
     path: Path
+
+    def available(self) -> set[str]:
+        """Name the controllers for memory and processes that it has."""
+        return set((self.path / "cgroup.controllers").read_text().split()) & set(CONTROLLERS)
+
+    def hand_down(self) -> None:
+        """Let the cgroups below it have them; one that holds processes itself cannot, and they do without."""
+        for name in self.available():
+            with contextlib.suppress(OSError):
+                _write(self.path / "cgroup.subtree_control", f"+{name}")
 
     def add(self, pid: int) -> None:
         """Move a process in; what it forks from now on is born there."""
@@ -211,7 +148,7 @@ class Cgroup:
         return True
 
     def remove(self, patience: float = 10.0) -> None:
-        """Remove it, and its job's folder with the last one; TimeoutError when something lives in it for so long."""
+        """Remove it with those below it; TimeoutError when something lives in it for so long."""
         deadline = monotonic() + patience
         while not self._try_remove():
             if not self.wait_empty(deadline - monotonic()):
@@ -226,9 +163,6 @@ class Cgroup:
             return True
         except OSError:
             return False
-        if self.path.parent.name != _FOLDER:  # that one stays: another runner may be about to use it
-            with _lock, contextlib.suppress(OSError):
-                self.path.parent.rmdir()  # refused while it holds others
         return True
 
     def _folders(self) -> list[Path]:

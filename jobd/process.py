@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from jobd import procfs
+from jobd import job_cgroup, procfs
 from jobd.cgroup import Cgroup
 from jobd.limits import NO_LIMITS, PROCESSES, Limits
 
@@ -150,12 +150,15 @@ class ModuleProcess:
     def _contain(self) -> None:
         """Put it under its limits and in its cgroup, and whatever it forked until then.
 
-        It cannot be born there: that takes a clone3 that Python does not have, and a shell between would be 5 % of
-        a start. Moving it may take the kernel longer than an interpreter needs to reach the module's first line.
+        It cannot be born there: that takes a clone3 that Python does not have, or a shell in between. Moving it can
+        take the kernel 10 ms and more, in which an interpreter reaches the module's first lines.
         """
         limited = self._cgroup is not None and self._cgroup.limit(memory=self._limits.memory, processes=PROCESSES)
         held: set[int] = set()
-        while outside := {self.pid, *procfs.descendants(self.pid), *(orphan.pid for orphan in self._owned_orphans())} - held:
+        while (
+            outside := {self.pid, *procfs.descendants(self.pid), *(orphan.pid for orphan in self._owned_orphans())}
+            - held
+        ):
             for pid in outside:
                 self._limits.apply(pid, data=not limited)
                 self._join_cgroup(pid)
@@ -171,17 +174,20 @@ class ModuleProcess:
             _logger.warning("cgroup_not_joined cgroup=%s pid=%d error=%s", self._cgroup.path, pid, error)
 
     def _owned_orphans(self) -> list[procfs.Process]:
-        return [
-            orphan
-            for pid in procfs.orphans()
-            if (orphan := procfs.process(pid)) is not None
-            if self._owns(orphan) or procfs.uses(pid, self._places)
-        ]
+        unplaced = job_cgroup.unplaced()
+        orphans = (procfs.process(pid) for pid in procfs.orphans())
+        return [orphan for orphan in orphans if orphan is not None and self._adopts(orphan, unplaced)]
+
+    def _adopts(self, orphan: procfs.Process, unplaced: set[int]) -> bool:
+        """Tell whether an orphan is its own, or nobody's: it was born here and cut every tie before it was moved."""
+        if self._owns(orphan) or procfs.uses(orphan.pid, self._places):
+            return True
+        return orphan.pid in unplaced and not procfs.has_variable(orphan.pid, self._mark.partition(b"=")[0])
 
     def _remove_cgroup(self) -> None:
         if self._cgroup is not None:
             self._oom_kills = self._cgroup.oom_kills()
-            self._cgroup.remove()
+            job_cgroup.remove(self._cgroup)
             self._cgroup = None
 
     def _kill_cgroup(self) -> None:

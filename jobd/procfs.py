@@ -70,6 +70,14 @@ def has_mark(pid: int, mark: bytes) -> bool:
         return False
 
 
+def has_variable(pid: int, name: bytes) -> bool:
+    """Tell whether a process was started with an environment variable of this name."""
+    try:
+        return b"\0" + name + b"=" in b"\0" + (PROC / str(pid) / "environ").read_bytes()
+    except OSError:
+        return False
+
+
 def uses(pid: int, places: tuple[str, ...]) -> bool:
     """Tell whether a process works in one of these folders, or has one of these files open."""
     folder = PROC / str(pid)

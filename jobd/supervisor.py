@@ -197,8 +197,8 @@ class Supervisor:
                 self._log.exception("assignment_not_written", job=job_id)
                 await self._end(job_id, endings.failed, f"its folder cannot be written: {error}")
                 return
-            if job_id in self._cancelled:
-                return
+            if job_id in self._cancelled or self._store.live_job(job_id) is None:
+                return  # it was cancelled meanwhile
             self._launched[job_id] = time()
         await self.nursery.fork(Fork(job_id=job_id, plain=not ready))
 
