@@ -15,12 +15,11 @@ from jobd.layout import StateDirectory, write_durably
 
 def load_token(state: StateDirectory) -> str:
     """Give the token of a state directory, made at first use."""
-    try:
-        return state.token.read_text().strip()
-    except FileNotFoundError:
+    token = state.token.read_text().strip() if state.token.exists() else ""
+    if not token:
         token = secrets.token_urlsafe(32)
         write_durably(state.token, f"{token}\n".encode())
-        return token
+    return token
 
 
 def check_token(expected: str, authorization: str | None) -> None:

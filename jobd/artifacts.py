@@ -6,6 +6,7 @@ An artifact appears under its name whole or not at all: it is checked and synced
 import contextlib
 import fcntl
 import os
+import secrets
 import shutil
 import stat
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from pathlib import Path
 from jobd.errors import InvalidInputError, JobdError
 from jobd.events import FailureKind
 from jobd.layout import sync_directory
+from jobd.names import ascii_controls
 
 _FICLONE = 0x40049409
 
@@ -88,7 +90,9 @@ def check_output(source: Path, name: str) -> Stored:
             size += status.st_size
         elif not stat.S_ISDIR(status.st_mode) and not _is_inner_link(path, status, source):
             inner = path.relative_to(source)
-            raise OutputError(FailureKind.INVALID_OUTPUT, f"{name!r} holds {_kind(status.st_mode)}: {inner}")
+            raise OutputError(
+                FailureKind.INVALID_OUTPUT, f"{name!r} holds {_kind(status.st_mode)}: {ascii_controls(str(inner))}"
+            )
     return Stored(size_bytes=size, folder=True)
 
 
@@ -132,13 +136,18 @@ def _copy_file(source: str | Path, target: str | Path) -> str | Path:
 def _make_sole_owner(path: Path, status: os.stat_result) -> None:
     """Part a hard-linked file from its other names, through which it could change later."""
     if status.st_nlink > 1:
-        copy = path.with_name(f".{path.name[:200]}.own")
+        copy = path.with_name(f".{secrets.token_hex(8)}.own")
         _copy_file(path, copy)
         copy.replace(path)
 
 
 def _is_inner_link(path: Path, status: os.stat_result, root: Path) -> bool:
-    return stat.S_ISLNK(status.st_mode) and path.resolve().is_relative_to(root.resolve()) and path.exists()
+    if not stat.S_ISLNK(status.st_mode) or path.readlink().is_absolute():
+        return False
+    try:
+        return path.resolve(strict=True).is_relative_to(root.resolve())
+    except (OSError, RuntimeError):  # it leads nowhere, or to itself
+        return False
 
 
 def _walk(root: Path) -> Iterator[Path]:

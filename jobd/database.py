@@ -4,6 +4,7 @@ One thread owns the only connection that writes: SQLite before 3.51.3 can lose c
 and checkpoint, and one writer lets many small changes share one sync of the disk.
 """
 
+import contextlib
 import queue
 import sqlite3
 import threading
@@ -12,8 +13,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 
 from jobd.errors import DrainingError, StorageError
 
@@ -34,7 +36,9 @@ def open_writer(path: Path) -> Engine:
 
     StorageError when it is damaged, or was written by a newer version.
     """
-    engine = create_engine(f"sqlite:///{path}", connect_args={"isolation_level": None, "timeout": 30.0})
+    engine = create_engine(
+        URL.create("sqlite", database=str(path)), connect_args={"isolation_level": None, "timeout": 30.0}
+    )
 
     @event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, _record: object) -> None:
@@ -57,7 +61,7 @@ def open_writer(path: Path) -> Engine:
 def open_reader(path: Path) -> Engine:
     """Open the database for reading only, from any number of threads."""
     return create_engine(
-        f"sqlite:///file:{path}?mode=ro&uri=true",
+        URL.create("sqlite", database=f"file:{quote(str(path))}", query={"mode": "ro", "uri": "true"}),
         connect_args={"isolation_level": None, "timeout": 30.0, "check_same_thread": False},
         pool_size=4,
         max_overflow=8,
@@ -162,11 +166,16 @@ class Writer:
         return group
 
     def _commit(self, connection: Connection, group: list[_Change]) -> None:
+        # From here on nobody can cancel them: a future whose asker has gone must not end this thread.
+        group = [change for change in group if change.future.set_running_or_notify_cancel()]
         outcomes: list[tuple[_Change, Any, Exception | None]] = []
         try:
             with connection.begin():
                 outcomes.extend(_try(connection, change) for change in group)
         except Exception as error:  # noqa: BLE001 - whatever the disk says reaches everyone whose change it was
+            # A COMMIT that is refused leaves SQLite's transaction open, and the next BEGIN would fail.
+            with contextlib.suppress(sqlite3.Error):
+                connection.connection.rollback()
             self._rolled_back()
             failure = StorageError(f"the store could not be written: {error}", hint="see the daemon's log and its disk")
             for change in group:

@@ -80,6 +80,12 @@ class JobRun:
         self._begun = threading.Event()
         self._verdict: JobState | None = None
         self._ended: dict[Key, EntryState] = dict.fromkeys(assignment.finished, EntryState.SUCCEEDED)
+        self._ended |= {(step, entry): state for step, entry, state in assignment.ended}
+        if assignment.ended:
+            # An earlier runner had begun to end the job as failed, and this one ends it so.
+            failure = assignment.failure or _unknown("its runner died while it ended the job")
+            where = f"{failure.step}/{failure.entry} failed: " if failure.entry else ""
+            self._stop = _Stop(JobState.FAILED, where + failure.message, failure)
         self._attempts: dict[Key, int] = {(step, entry): count for step, entry, count in assignment.attempts}
         self._started = assignment.started
         self._present = set(assignment.present)

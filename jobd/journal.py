@@ -79,6 +79,7 @@ class Journal:
     def __init__(self, path: Path, *, end: int) -> None:
         """Open for appending after byte `end`, cutting off whatever torn line follows."""
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._end = end
         os.ftruncate(self._fd, end)
         os.lseek(self._fd, end, os.SEEK_SET)
 
@@ -87,7 +88,15 @@ class Journal:
 
         OSError when the disk refuses: the job then cannot go on, because what is not written did not happen.
         """
-        _write_all(self._fd, b"".join(map(encode, occurrences)))
+        data = b"".join(map(encode, occurrences))
+        try:
+            _write_all(self._fd, data)
+        except OSError:
+            # What follows a torn line could never be read again.
+            os.ftruncate(self._fd, self._end)
+            os.lseek(self._fd, self._end, os.SEEK_SET)
+            raise
+        self._end += len(data)
         if durable:
             os.fdatasync(self._fd)
 

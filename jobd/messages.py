@@ -4,7 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from jobd.events import Failure
 from jobd.plan import Resources
+from jobd.states import EntryState
 
 
 class _Message(BaseModel):
@@ -23,6 +25,10 @@ class Assignment(_Message):
     """How many cpus entries may use at once, over all jobs."""
     finished: tuple[tuple[str, str], ...] = ()
     """Entries, by step and name, that have succeeded under an earlier runner."""
+    ended: tuple[tuple[str, str, EntryState], ...] = ()
+    """Entries, by step and name, that have ended otherwise under an earlier runner."""
+    failure: Failure | None = None
+    """Why the job has failed, when an entry of it failed under an earlier runner."""
     attempts: tuple[tuple[str, str, int], ...] = ()
     """How many attempts of an entry, by step and name, there were under earlier runners."""
     started: float | None = None

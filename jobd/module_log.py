@@ -48,7 +48,6 @@ class ModuleLog:
         self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         self._rest = b""
         self._offset = 0
-        self._cut_end = 0
         self._lines_per_look = lines_per_look
 
     @property
@@ -74,17 +73,13 @@ class ModuleLog:
 
         Offsets stay as they are; the middle is a hole in the file. OSError where the file system makes none.
         """
-        size, start = self.size, limit // 4 // _BLOCK * _BLOCK
-        if size < self._cut_end:  # the module emptied it
-            self._cut_end = 0
-        if size - max(0, self._cut_end - start) <= limit:
+        status, start = os.fstat(self._fd), limit // 4 // _BLOCK * _BLOCK
+        if min(status.st_size, status.st_blocks * 512) <= limit:
             return
-        if self._cut_end == 0:
-            note = f"\n(the log passed its limit of {limit} bytes: its middle is left out here)\n".encode()
-            os.pwrite(self._fd, note, start - len(note))
-        end = (size - limit // 4) // _BLOCK * _BLOCK
-        _punch_hole(self._fd, max(start, self._cut_end), end)
-        self._cut_end = end
+        note = f"\n(the log passed its limit of {limit} bytes: its middle is left out here)\n".encode()
+        os.pwrite(self._fd, note, start - len(note))
+        end = (status.st_size - limit // 4) // _BLOCK * _BLOCK
+        _punch_hole(self._fd, start, end)
         if end > self._offset:
             self._skip_to(end)
 

@@ -143,6 +143,7 @@ class ModuleProcess:
             if self._exit is None:
                 self.end(0)
                 self.reap()
+                reap_orphans(self._owned_zombies())
             self._remove_cgroup()
         finally:
             self.close()

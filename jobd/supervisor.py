@@ -23,7 +23,7 @@ from jobd.plan import Plan, Resources
 from jobd.prefect_status import Prefect
 from jobd.runner_lines import RunnerLines
 from jobd.scheduler import Scheduler
-from jobd.states import ArtifactState, EntryState, JobState
+from jobd.states import TERMINAL_ENTRY_STATES, ArtifactState, EntryState, JobState
 from jobd.store import Decision, Store
 
 MAX_RECOVERIES = 3
@@ -83,6 +83,7 @@ class Supervisor:
 
     async def take_back(self) -> None:
         """Take on every job that an earlier daemon left, those with a living runner as they are."""
+        self._scheduler.hold_back()  # a queued job must not get what a living runner holds and has not told yet
         for job in self._store.live():
             self._know(job)
             directory = self._state.job(job.id)
@@ -97,8 +98,9 @@ class Supervisor:
                 await self._queue(job.id)
         if self._expected:
             self._log.info("runners_taken_back", count=len(self._expected))
-            self._scheduler.hold_back()
             self._start_task(self._await_return())
+        else:
+            self._scheduler.resume()
 
     async def enqueue(self, job: Job) -> None:
         """Take on a job that was just accepted."""
@@ -335,6 +337,12 @@ def _assignment(job: Job, cpus: float) -> Assignment:
         cpus=cpus,
         started=job.started,
         finished=tuple((entry.step, entry.name) for entry in job.entries if entry.state is EntryState.SUCCEEDED),
+        ended=tuple(
+            (entry.step, entry.name, entry.state)
+            for entry in job.entries
+            if entry.state in TERMINAL_ENTRY_STATES and entry.state is not EntryState.SUCCEEDED
+        ),
+        failure=next((entry.failure for entry in job.entries if entry.failure is not None), None),
         attempts=tuple((entry.step, entry.name, entry.attempt) for entry in job.entries if entry.attempt),
         present=tuple(item.name for item in job.artifacts if item.state is ArtifactState.PRESENT),
     )

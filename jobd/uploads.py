@@ -3,19 +3,25 @@
 An upload is a folder `<id>` that holds `data` and its `sha256`; it appears under its id once it is whole and on disk.
 """
 
+import asyncio
+import errno
 import hashlib
+import lzma
 import os
 import re
 import secrets
 import shutil
 import tarfile
+import zlib
 from collections.abc import AsyncIterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobd.artifacts import Stored, check_output, copy_in, sync_tree
+from jobd.artifacts import OutputError, Stored, check_output, copy_in, sync_tree
 from jobd.errors import InvalidInputError
 from jobd.layout import sync_directory, write_durably
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 _ID = re.compile(r"[0-9a-f]{32}")
 
@@ -51,9 +57,10 @@ class Uploads:
                     digest.update(piece)
                     size += len(piece)
                 file.flush()
-                os.fsync(file.fileno())
+                # gRPC ends the messages of a client that hung up as if it had sent all, and cancels at the next await.
+                await asyncio.to_thread(os.fsync, file.fileno())
             if folder:
-                _unpack(place)
+                await asyncio.to_thread(_unpack, place)
             write_durably(place / "sha256", digest.hexdigest().encode())
             place.rename(self._folder / upload_id)
             sync_directory(self._folder)
@@ -97,8 +104,12 @@ def _unpack(place: Path) -> None:
         with tarfile.open(place / "tar") as tar:
             # The filter refuses devices, links and paths that lead out of the folder.
             tar.extractall(place / "data", filter="data")
-    except tarfile.TarError as error:
+        (place / "tar").unlink()
+        check_output(place / "data", "the folder")
+    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OutputError) as error:
         raise InvalidInputError(f"the folder's tar cannot be unpacked: {error}") from error
-    (place / "tar").unlink()
-    check_output(place / "data", "the folder")
+    except OSError as error:
+        if error.errno in _FULL:
+            raise
+        raise InvalidInputError(f"the folder's tar cannot be unpacked: {error.strerror}") from error
     sync_tree(place / "data")

@@ -179,7 +179,7 @@ def _read_page_token(token: str) -> int | None:
         return None
     try:
         version, _, number = base64.urlsafe_b64decode(token.encode()).decode().partition(":")
-        if version == "1":
+        if version == "1" and 0 < int(number) < 1 << 63:
             return int(number)
     except ValueError:
         pass

@@ -1,0 +1,125 @@
+"""Attempts of scripts that misbehave, contained in either way that there is, and a check that nothing of them is left."""
+
+import ctypes
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobd import cgroup, job_cgroup, procfs
+from jobd.artifacts import ArtifactStore
+from jobd.attempt import Attempt, Cancelled, Failed, Succeeded, run_attempt
+from jobd.events import JobEvent
+from jobd.layout import JobDirectory
+from jobd.plan import Binding, PlanEntry
+from jobd.process import reap_orphans
+
+FOLDER = Path(__file__).parent / "awkward"
+JOB = f"awkward-{os.getpid()}"
+
+Outcome = Succeeded | Failed | Cancelled
+
+
+@dataclass
+class Awkward:
+    """Runs scripts as attempts and checks after each that it left nothing."""
+
+    directory: JobDirectory
+    contained: bool
+    told: list[JobEvent] = field(default_factory=list)
+    shown: list[str] = field(default_factory=list)
+
+    def run(self, script: str, **rest: Any) -> Outcome:
+        """Run a script of the folder, or one that is given as text; give what it came to."""
+        folder, name = (FOLDER, script) if script.endswith(".py") else (self._write(script), "main.py")
+        outputs = (Binding(param_name="output", artifacts=tuple(rest.pop("outputs", ()))),)
+        values = {"grace": 0.3, "outputs": outputs} | rest
+        entry = PlanEntry(step="step", name="entry", module=name, folder=str(folder), entrypoint=name, **values)
+        wake_fd, wake_end = os.pipe()
+        try:
+            outcome = run_attempt(self._attempt(entry, wake_fd), self.shown.append)
+        finally:
+            os.close(wake_fd)
+            os.close(wake_end)
+        self._check_gone()
+        return outcome
+
+    @property
+    def log(self) -> Path:
+        """Where the output of the attempt is."""
+        return self.directory.log("step", "entry", 1)
+
+    def _write(self, script: str) -> Path:
+        folder = self.directory.root / "module"
+        folder.mkdir(exist_ok=True)
+        (folder / "main.py").write_text(script)
+        return folder
+
+    def _attempt(self, entry: PlanEntry, wake_fd: int) -> Attempt:
+        return Attempt(
+            job_id=JOB,
+            entry=entry,
+            number=1,
+            directory=self.directory,
+            artifacts=ArtifactStore(self.directory.artifacts),
+            record=lambda *happened, durable=False: self.told.extend(happened),
+            wake_fd=wake_fd,
+            stop_reason=lambda: "",
+        )
+
+    def _check_gone(self) -> None:
+        left = [procfs.process(int(pid)) for pid in re.findall(rb"left (\d+)", self.log.read_bytes()[:1000])]
+        assert left == [None] * len(left)
+        assert procfs.find(session=self.told[0].pid, mark=f"JOBD_JOB_ID={JOB}".encode()) == []
+        assert not self.directory.scratch("step", "entry", 1).exists()
+        assert {path.name for path in _cgroups()} <= {"runner"}
+
+
+def _cgroups() -> list[Path]:
+    home = cgroup.base()
+    return [] if home is None else list((home / "jobd" / JOB).glob("*/"))
+
+
+@pytest.fixture
+def adopting() -> Iterator[None]:
+    """Adopt orphans as a runner does, and fail if the test leaves one behind."""
+    before = set(procfs.orphans())
+    procfs.become_subreaper()
+    yield
+    ctypes.CDLL(None).prctl(36, 0, 0, 0, 0)
+    left = set(procfs.orphans()) - before
+    for stray in filter(None, map(procfs.process, left)):
+        procfs.end_all(lambda stray=stray: [now] if (now := procfs.process(stray.pid)) else [], grace=0)
+    reap_orphans(list(left))
+    assert left == set()
+
+
+@pytest.fixture(params=["cgroup", "sweep"])
+def awkward(request, adopting: None, directory: JobDirectory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Awkward]:
+    """Give a runner of awkward modules, in cgroups where they can be made, and again without."""
+    contained = request.param == "cgroup"
+    if contained and cgroup.base() is None:
+        pytest.skip("no cgroup v2 can be made here")
+    if contained:
+        with job_cgroup.inhabit(JOB):
+            yield Awkward(directory, contained)
+        assert _cgroups() == []
+    else:
+        monkeypatch.setattr(job_cgroup, "base", lambda: None)
+        yield Awkward(directory, contained)
+
+
+@pytest.fixture
+def fail(awkward: Awkward) -> Callable[..., Any]:
+    """Give a function that runs a script which is to fail, and gives why it did."""
+
+    def run(script: str, **rest: Any) -> Any:
+        outcome = awkward.run(script, **rest)
+        assert isinstance(outcome, Failed), outcome
+        return outcome.failure
+
+    return run
