@@ -108,13 +108,13 @@ async def _running(config: Config, state: StateDirectory, log: FilteringBoundLog
         log=log,
     )
     addresses = _addresses(config, state)
-    access = AccessFile(state, addresses)
     uploads.remove_older(time() - _UPLOAD_DAYS * 86400)
     submissions.remove_strays()
     bell = ingest.listen()
     await supervisor.lines.open()
     await supervisor.take_back()
-    await server.start(addresses)
+    addresses = await server.start(addresses)
+    access = AccessFile(state, addresses)
     access.write(log)
     log.info("serving", version=__version__, addresses=addresses, state_dir=str(state.root), dashboard=prefect.ui_url)
     works = (

@@ -12,7 +12,7 @@ from jobd.errors import InvalidDocumentError, InvalidJobError, Violation
 from jobd.manifest import ModuleInput, ModuleOutput
 from jobd.names import FieldError, shown
 from jobd.plan import Binding, Capacity, Plan, PlanArtifact, PlanEntry, PlanInput, PlanStep, Resources
-from jobd.spec import EntrySpec, InputArtifact, JobSpec, OutputArtifact, Wiring, read_job, readable_entries
+from jobd.spec import EntrySpec, InputArtifact, JobSpec, OutputArtifact, Wiring, read_job, single_entries
 
 MAX_VIOLATIONS = 1000
 
@@ -34,8 +34,11 @@ def make_plan(
     fitter = _Fitter(document, modules, capacity, {module.name: module for module in broken})
     fitter.violations += [*document.violations, *found]
     if spec is None:
-        for place, entry in readable_entries(document):
-            fitter.fit(place, entry, "", "")
+        for place, entry in single_entries(document):
+            if entry is None:
+                fitter.check_module(place)
+            else:
+                fitter.fit(place, entry, "", "")
         _refuse(fitter.violations)
     wiring = Wiring(spec, document)
     steps = _plan_steps(spec, wiring, fitter)
@@ -134,6 +137,12 @@ class _Fitter:
             env=manifest.env,
             preload=manifest.preload,
         )
+
+    def check_module(self, place: Place) -> None:
+        """Note a module that there is not, of an entry that cannot be read."""
+        name = self.document.at((*place, "module"))
+        if isinstance(name, str) and name not in self.modules:
+            self._miss_module((*place, "module"), name)
 
     def _found(self, place: Place, message: str, hint: str = "") -> None:
         self.violations.append(self.document.violation(place, message, hint))

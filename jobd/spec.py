@@ -106,12 +106,10 @@ def read_job(document: Document) -> tuple[JobSpec | None, list[Violation]]:
     return document.read(JobSpec)
 
 
-def readable_entries(document: Document) -> Iterator[tuple[Place, EntrySpec]]:
-    """Give the entries that can be read by themselves, of a job that cannot be read as a whole."""
+def single_entries(document: Document) -> Iterator[tuple[Place, EntrySpec | None]]:
+    """Give the entries of a job that cannot be read as a whole, None for one that cannot be read by itself either."""
     for place in _raw_entries(document):
-        entry, _ = document.read(EntrySpec, place)
-        if entry is not None:
-            yield place, entry
+        yield place, document.read(EntrySpec, place)[0]
 
 
 def _raw_entries(document: Document) -> Iterator[Place]:

@@ -65,17 +65,20 @@ class RpcServer:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection((*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
 
-    async def start(self, addresses: Sequence[str]) -> None:
-        """Serve; ConfigError when an address cannot be bound."""
+    async def start(self, addresses: Sequence[str]) -> list[str]:
+        """Serve, and give the addresses with the ports that were chosen for 0; ConfigError when one cannot be bound."""
+        served = []
         for address in addresses:
             try:
-                self._server.add_insecure_port(address)
+                port = self._server.add_insecure_port(address)
+                served.append(f"{address.removesuffix('0')}{port}" if address.endswith(":0") else address)
             except RuntimeError as error:
                 raise ConfigError(
                     f"{address} cannot be served: {error}", hint="free it, or choose another with --listen"
                 ) from error
         await self._server.start()
         await self._set_health(health_pb2.HealthCheckResponse.SERVING)
+        return served
 
     async def stop(self, grace: float) -> None:
         """Refuse new calls, give those that run `grace` seconds to end, and stop."""

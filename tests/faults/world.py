@@ -27,15 +27,18 @@ _AGAIN = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.S
 class World:
     """A state directory and its daemon. The daemon may be killed and started from any thread."""
 
-    def __init__(self, folder: Path, *, prefect_api_url: str = "", failpoints: str = "") -> None:
-        """Prepare; without a url the daemon has a Prefect server of its own."""
+    def __init__(
+        self, folder: Path, *, prefect_api_url: str = "", grace: float = 2.0, failpoints: Path | None = None
+    ) -> None:
+        """Prepare; without a url the daemon has a Prefect server of its own. `failpoints` is where a test arms some."""
         self.folder = folder
         self.state = folder / "state"
         self.ledger = folder / "ledger"
         self.socket = folder / "s"
         self.own_prefect = not prefect_api_url
         self.failpoints = failpoints
-        self._prefect = [f"--prefect-api-url={prefect_api_url}"] if prefect_api_url else ["--prefect-port=0"]
+        where = f"--prefect-api-url={prefect_api_url}" if prefect_api_url else "--prefect-port=0"
+        self._prefect = [where, f"--prefect-grace={grace:g}"]
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
         folder.mkdir(parents=True, exist_ok=True)
@@ -64,11 +67,11 @@ class World:
 
     def _spawn(self) -> "subprocess.Popen[bytes]":
         command = [sys.executable, "-m", "jobd", "serve", f"--state-dir={self.state}", f"--modules={MODULES}"]
-        command += [f"--listen=unix:{self.socket}", f"--capacity=cpus={CPUS}", "--prefect-grace=2", *self._prefect]
+        command += [f"--listen=unix:{self.socket}", f"--capacity=cpus={CPUS}", *self._prefect]
         env = {name: value for name, value in os.environ.items() if not name.startswith(("JOBD_", "PREFECT_", "XDG_"))}
         env |= {"HOME": str(self.folder), "PYTHONSAFEPATH": "1"}
         if self.failpoints:
-            env["JOBD_FAILPOINTS"] = self.failpoints
+            env["JOBD_FAILPOINTS"] = str(self.failpoints)
         with (self.folder / "log").open("ab") as log:
             return subprocess.Popen(command, env=env, cwd=self.folder, stdout=log, stderr=log)
 

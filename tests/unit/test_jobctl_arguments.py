@@ -3,33 +3,66 @@
 import subprocess
 import sys
 
+import jobctl
 import pytest
 from jobapi.v1 import job_service_pb2
 from jobctl.__main__ import find_command, main
+from jobctl.client import Client
 from jobctl.errors import UsageError
 from jobctl.exit_codes import ExitCode
 from jobctl.job_file import find_inputs
 from jobctl.parser import parse
 
-COMMANDS = ("submit", "watch", "cancel", "get", "list", "logs", "download", "modules", "validate", "open", "ping")
+COMMANDS = (
+    "submit", "watch", "wait", "cancel", "retry", "delete", "get", "list", "explain", "logs", "download", "modules",
+    "validate", "open", "ping",
+)  # fmt: skip
 
 
-def test_help_imports_nothing_heavy():
-    """`jobctl --help` is quick because gRPC, rich and protobuf stay out."""
-    script = """
+HELP = """
 import sys
 from jobctl.__main__ import main
 try:
     main(["--help"])
 except SystemExit as end:
     assert end.code == 0
-heavy = {"grpc", "rich", "google.protobuf", "jobapi", "asyncio", "prefect", "json"} & set(sys.modules)
-assert not heavy, heavy
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
 
-    assert (done.returncode, done.stderr) == (0, "")
-    assert all(command in done.stdout for command in COMMANDS)
+
+def run_and_find(script, *names):
+    """Run a script in an interpreter of its own; give which of these modules it imported, and what it printed."""
+    script += f"\nimport sys; sys.stderr.write(' '.join({set(names)!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    return done.stderr, done.stdout
+
+
+def test_help_imports_nothing_heavy():
+    """`jobctl --help` is quick because gRPC, rich and protobuf stay out, and it names every command."""
+    found, printed = run_and_find(
+        HELP, "grpc", "rich", "google.protobuf", "jobapi", "asyncio", "prefect", "json", "uuid", "importlib.metadata"
+    )
+
+    assert found == ""
+    assert all(command in printed for command in COMMANDS)
+
+
+def test_the_client_needs_nothing_of_the_daemon():
+    """`import jobctl` loads next to nothing, and its client nothing that only the daemon's extra installs."""
+    daemons = ("jobd", "prefect", "sqlalchemy", "alembic", "yaml", "pydantic", "structlog", "httpx", "grpc_health")
+
+    assert run_and_find("import jobctl", "grpc", "google.protobuf", "jobapi", *daemons)[0] == ""
+    assert run_and_find("import jobctl, jobctl.client; jobctl.Client", "grpc", *daemons)[0] == "grpc"
+    every_module = "import importlib, pkgutil, jobctl\nfor item in pkgutil.iter_modules(jobctl.__path__):\n"
+    every_module += "    item.name == '__main__' or importlib.import_module('jobctl.' + item.name)"
+    assert run_and_find(every_module, *daemons)[0] == ""
+
+
+def test_the_package_gives_its_client_and_its_errors():
+    """`from jobctl import Client, JobctlError` are the classes themselves; other names are not there."""
+    assert jobctl.Client is Client
+    assert issubclass(UsageError, jobctl.JobctlError)
+    with pytest.raises(AttributeError, match="Cleint"):
+        _ = jobctl.Cleint
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -55,11 +88,18 @@ def test_every_command_has_help_and_a_function(command, capsys):
         "watch x --timeout 0",
         "watch x --timeout inf",
         "watch x -o yaml",
+        "list -o text",
+        "wait",
+        "delete",
+        "retry x y",
+        "retry x --watch --wait",
+        "retry x --dry-run",
+        "logs x --tail -1",
         "list --state odd",
         "list --limit -3",
         "submit a --priority high",
         "--addr h:1 ping",
-        "submit @args b",
+        "watch @args b",
     ],
 )
 def test_a_bad_command_line_ends_with_two(line, capsys):
@@ -75,6 +115,12 @@ def test_a_bad_command_line_ends_with_two(line, capsys):
     [
         ["submit", "f", "--timeout", "3"],
         ["submit", "f", "--label", "x"],
+        ["submit", "f", "g", "--watch"],
+        ["submit", "f", "g", "--request-id", "mine"],
+        ["submit", "-", "-"],
+        ["retry", "x", "--timeout", "3"],
+        ["list", "--watch", "-o", "yaml"],
+        ["explain", "x", "/e", "--address", "h:1"],
         ["--address", "x", "ping"],
         ["logs", "x", "/e", "--address", "h:1"],
     ],

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from jobapi.v1 import job_pb2
 from jobctl.frame import Frame
+from jobctl.job_tables import format_job, format_jobs
 from jobctl.job_view import JobView
 from jobctl.json_output import dump_line, event_to_json, to_json
 from jobctl.plain import PlainDisplay, format_event
@@ -68,6 +69,10 @@ def test_every_kind_of_event_is_one_known_plain_line(kind):
         (make_event("step_succeeded", step="a"), "a  succeeded"),
         (make_event("artifact_published", name="x.wav", size_bytes=2048), "x.wav  is ready (2.0 KiB)"),
         (make_event("artifact_removed", name="x.wav", reason="last use"), "x.wav  removed: last use"),
+        (
+            make_event("entry_reused", step="a", entry="b", job_id="j0"),
+            "a/b  need not run: it succeeded in job j0",
+        ),
         (make_event("entry_skipped", step="a", entry=HOSTILE, reason=HOSTILE), f"a/{SAFE}  skipped: {SAFE}"),
     ],
 )
@@ -192,10 +197,54 @@ def test_a_summary_says_why_and_how_to_go_on():
         "FAILED: 0 of 6 entries succeeded",
         "s0/e0: exit code 1",
         "  | boom",
-        "results: jobctl download j1   (out.wav 0 B)",
         "log: jobctl logs j1 s0/e0",
+        "retry: jobctl retry j1",
+        "results: jobctl download j1   (out.wav 0 B)",
         "dashboard: http://h/1",
     ]
+
+
+def test_a_summary_names_entries_as_a_shell_takes_them():
+    """The line that shows the log can be pasted, whatever the entry is called; a job without one gets its whole log."""
+    job = job_pb2.Job(id="j1", state="JOB_STATE_FAILED", failure=job_pb2.Failure(step="cut it", entry="$(x)"))
+    assert "log: jobctl logs j1 'cut it/$(x)'" in summarize(job)
+    job.failure.CopyFrom(job_pb2.Failure(message="the runner died"))
+    assert "log: jobctl logs j1" in summarize(job)
+    job.ClearField("failure")
+    job.state = job_pb2.JOB_STATE_CANCELLED
+    assert summarize(job)[-1] == "retry: jobctl retry j1"
+
+
+def test_the_lines_of_the_named_entry_are_told_once():
+    """While a job runs a failed entry's lines stand in place; at its end those of the named one are in the summary."""
+    job = make_job(entries=2, steps=1)
+    for entry in job.steps[0].entries:
+        entry.state = job_pb2.ENTRY_STATE_FAILED
+        entry.failure.CopyFrom(job_pb2.Failure(step="s0", entry=entry.name, log_tail=[f"lines of {entry.name}"]))
+
+    def draw():
+        return "\n".join(line.plain for line in Frame(job=job, now=datetime.now(UTC)).draw())
+
+    assert ("| lines of e0" in draw(), "| lines of e1" in draw()) == (True, True)
+    job.state = job_pb2.JOB_STATE_FAILED
+    job.failure.CopyFrom(job.steps[0].entries[0].failure)
+    assert ("| lines of e0" in draw(), "| lines of e1" in draw()) == (False, True)
+    assert "  | lines of e0" in summarize(job)
+
+
+def test_a_job_is_told_with_its_record_and_what_it_retries():
+    """Whether the dashboard's record is complete is told of ended jobs only; `wide` adds columns."""
+    job = make_job()
+    assert "record" not in "\n".join(format_job(job))
+    job.state, job.retry_of = job_pb2.JOB_STATE_SUCCEEDED, "j0"
+    told = format_job(job)
+    assert ("record:    being compared" in told, "retry of:  j0" in told) == (True, True)
+    job.recorded = True
+    assert "record:    complete" in format_job(job)
+    narrow, wide = format_jobs([job]), format_jobs([job], wide=True)
+    assert ("complete" in narrow[1], "complete" in wide[1]) == (False, True)
+    assert all(line.startswith(short.rstrip()) for line, short in zip(wide, narrow, strict=True))
+    assert "TAKES" in "\n".join(format_job(job, wide=True))
 
 
 def test_a_state_of_a_later_version_is_not_terminal():

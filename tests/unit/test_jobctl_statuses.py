@@ -51,6 +51,8 @@ Failed.__abstractmethods__ = frozenset()
         ("PERMISSION_DENIED", "FORBIDDEN", errors.NotAllowedError, 4),
         ("NOT_FOUND", "JOB_NOT_FOUND", errors.JobNotFoundError, 6),
         ("FAILED_PRECONDITION", "ARTIFACT_NOT_PRESENT", errors.ArtifactGoneError, 6),
+        ("FAILED_PRECONDITION", "NOT_RETRIABLE", errors.NotRetriableError, 1),
+        ("FAILED_PRECONDITION", "JOB_NOT_ENDED", errors.JobNotEndedError, 1),
         ("INVALID_ARGUMENT", "INVALID_JOB", errors.InvalidJobError, 7),
         ("FAILED_PRECONDITION", "INVALID_INPUT", errors.InvalidInputError, 7),
         ("NOT_FOUND", "A_LATER_REASON", errors.NotFoundError, 6),

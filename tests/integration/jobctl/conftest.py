@@ -79,6 +79,11 @@ class FakeDaemon:
     token: str = ""
     submits: list[job_service_pb2.SubmitRequest] = field(default_factory=list)
     submit_failures: int = 0
+    retries: list[job_service_pb2.RetryRequest] = field(default_factory=list)
+    others: dict[str, job_pb2.Job] = field(default_factory=dict)
+    """Jobs beside the one, by id; they have no history."""
+    listed: list[job_pb2.Job] | None = None
+    """What List answers, newest first; None for hundreds of made-up jobs."""
     watches: list[job_service_pb2.WatchRequest] = field(default_factory=list)
     uploads: dict[str, tuple[bool, bytes]] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
@@ -132,8 +137,13 @@ def fail(context: grpc.ServicerContext, code: int, reason: str, message: str, **
     context.abort_with_status(rpc_status.to_status(status_pb2.Status(code=code, message=message, details=[detail])))
 
 
+def is_over(job: job_pb2.Job) -> bool:
+    """Tell whether a job has ended."""
+    return job.state >= job_pb2.JOB_STATE_SUCCEEDED
+
+
 class JobService(job_service_pb2_grpc.JobServiceServicer):
-    """Jobs: there is one."""
+    """Jobs: there is one with a history, and those that a test adds."""
 
     def __init__(self, daemon: FakeDaemon) -> None:
         self.daemon = daemon
@@ -141,6 +151,8 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
     def _find(self, job_id: str, context: grpc.ServicerContext) -> job_pb2.Job:
         if self.daemon.token and f"Bearer {self.daemon.token}" not in dict(context.invocation_metadata()).values():
             fail(context, code_pb2.UNAUTHENTICATED, "UNAUTHENTICATED", "the call carries no valid token")
+        if job_id in self.daemon.others:
+            return self.daemon.others[job_id]
         if not (job_id == "@latest" or JOB_ID.startswith(job_id)):
             fail(context, code_pb2.NOT_FOUND, "JOB_NOT_FOUND", f"there is no job {job_id}", hint="jobctl list")
         return self.daemon.job
@@ -155,10 +167,37 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
 
     def List(self, request, context):
         start = int(request.page_token or 0)
-        jobs = [job_pb2.Job(id=f"job{number}", name="demo", state=2) for number in range(450)]
+        made_up = [job_pb2.Job(id=f"job{number}", name="demo", state=2) for number in range(450)]
+        jobs = made_up if self.daemon.listed is None else list(self.daemon.listed)
         page = jobs[start : start + request.page_size]
         token = str(start + len(page)) if start + len(page) < len(jobs) else ""
         return job_service_pb2.ListResponse(jobs=page, next_page_token=token)
+
+    def Retry(self, request, context):
+        job = self._find(request.id, context)
+        if job.state not in {job_pb2.JOB_STATE_FAILED, job_pb2.JOB_STATE_CANCELLED}:
+            fail(context, code_pb2.FAILED_PRECONDITION, "NOT_RETRIABLE", f"job {job.id} is succeeded")
+        self.daemon.retries.append(request)
+        if len(self.daemon.retries) <= self.daemon.submit_failures:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "restarting")
+        return job_service_pb2.RetryResponse(job=job_pb2.Job(id=JOB_ID, state=1, retry_of=job.id))
+
+    def Delete(self, request, context):
+        job = self._find(request.id, context)
+        if job.state in {job_pb2.JOB_STATE_QUEUED, job_pb2.JOB_STATE_RUNNING, job_pb2.JOB_STATE_CANCELLING}:
+            fail(context, code_pb2.FAILED_PRECONDITION, "JOB_NOT_ENDED", f"job {job.id} is running", hint="cancel it")
+        self.daemon.others.pop(job.id, None)
+        return job_service_pb2.DeleteResponse(id=job.id)
+
+    def Explain(self, request, context):
+        self._find(request.id, context)
+        if request.entry not in {"", "audio"}:
+            fail(context, code_pb2.NOT_FOUND, "ENTRY_NOT_FOUND", f"there is no entry {request.entry}")
+        answer = job_service_pb2.ExplainResponse()
+        if not request.step:
+            answer.explanations.add(subject="job", text="every entry succeeded")
+        answer.explanations.add(subject="cut/audio", text="attempt 1 \x1b[2J succeeded")
+        return answer
 
     def Validate(self, request, context):
         if self.daemon.violations:
@@ -174,6 +213,10 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
     def Watch(self, request, context):
         job = self._find(request.id, context)
         self.daemon.watches.append(request)
+        if job.id != JOB_ID:
+            yield job_service_pb2.WatchResponse(snapshot=job)
+            self._break("" if is_over(job) else "silence", context)
+            return
         snapshot = job_pb2.Job(id=JOB_ID, name="demo", state=job_pb2.JOB_STATE_RUNNING)
         if request.after_sequence >= len(self.daemon.events):
             snapshot.state, snapshot.last_sequence = job.state, len(self.daemon.events)

@@ -85,7 +85,9 @@ def test_violations_as_json(daemon, job_file, capsys):
 
     error = json.loads(read_errors(capsys))["error"]
     assert (error["exit_code"], error["reason"]) == (7, "INVALID_JOB")
-    assert error["violations"] == [{"path": "name", "line": 1, "message": "is missing", "hint": ""}]
+    assert error["violations"] == [
+        {"file": str(job_file), "path": "name", "line": 1, "message": "is missing", "hint": ""}
+    ]
 
 
 @pytest.mark.parametrize("command", ["submit", "validate"])
