@@ -95,6 +95,14 @@ class Archive:
             raise InvalidRequestError(f"{text!r} is the beginning of several job ids", hint="give more of the id")
         raise JobNotFoundError(f"there is no job {text!r}", hint="`jobctl list` shows the jobs there are")
 
+    def number(self, job_id: str) -> int:
+        """Give a job's place in the order of acceptance; 0 when there is none."""
+        live = self._live.get(job_id)
+        if live is not None:
+            return live.number
+        with self._reader.connect() as connection:
+            return connection.scalar(select(schema.jobs.c.number).where(schema.jobs.c.id == job_id)) or 0
+
     def plan(self, job_id: str) -> Plan:
         """Give a job's plan; JobNotFoundError when there is none."""
         with self._reader.connect() as connection:

@@ -21,6 +21,7 @@ from jobd.config import Config
 from jobd.dashboard_cancels import watch_cancels
 from jobd.errors import ConfigError, StateDirectoryLockedError
 from jobd.ingest import Ingest
+from jobd.launcher import Launcher
 from jobd.layout import StateDirectory, write_durably
 from jobd.nursery_client import NurseryClient
 from jobd.prefect_api import PrefectApi
@@ -71,22 +72,22 @@ async def _running(config: Config, state: StateDirectory, log: FilteringBoundLog
     uploads = Uploads(state.uploads)
     ingest = Ingest(state, store, log)
     scheduler = Scheduler(config.capacity)
-    supervisor = Supervisor(
+    launcher = Launcher(
         state=state,
         store=store,
-        ingest=ingest,
         scheduler=scheduler,
         prefect=prefect,
         prefect_grace=config.prefect_grace,
         cpus=config.capacity.cpus,
         log=log,
     )
+    supervisor = Supervisor(state=state, store=store, ingest=ingest, scheduler=scheduler, launcher=launcher, log=log)
     submissions = Submissions(state=state, store=store, catalog=catalog, uploads=uploads, capacity=config.capacity)
     watcher = Watcher(store, bells, dashboard_url=prefect.ui_url)
     supervisor.lines = RunnerLines(
         state, scheduler, connected=supervisor.connected, hung_up=supervisor.hung_up, log=log
     )
-    supervisor.nursery = NurseryClient(
+    launcher.nursery = NurseryClient(
         state.root,
         env=nursery_environment(prefect.api_url, state.prefect / "client", remote=isinstance(prefect, RemotePrefect)),
         runner_ended=supervisor.runner_ended,
@@ -119,7 +120,7 @@ async def _running(config: Config, state: StateDirectory, log: FilteringBoundLog
     log.info("serving", version=__version__, addresses=addresses, state_dir=str(state.root), dashboard=prefect.ui_url)
     works = (
         prefect.run(),
-        supervisor.nursery.run(),
+        launcher.nursery.run(),
         supervisor.watch(),
         watch_cancels(prefect=prefect, api=api, store=store, cancel=supervisor.cancel, log=log),
         Recorder(prefect=prefect, api=api, store=store, log=log).run(),

@@ -10,6 +10,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterator
+from time import time
 
 from jobd import procfs
 from jobd.cgroup import CONTROLLERS, Cgroup, base, own_place
@@ -119,3 +120,18 @@ def remove_stale(job_id: str, *, patience: float = 10.0) -> list[procfs.Process]
     job.kill()
     job.remove(patience)
     return killed
+
+
+def remove_abandoned(*, age: float = 60.0) -> int:
+    """Remove the cgroups of every job in which nothing lives, and has not for `age` seconds; give how many jobs.
+
+    A runner lives in its job's, so that such a job has none: a daemon that starts clears away what its dead ones left.
+    """
+    home, count = base(), 0
+    for folder in home.glob(f"{_FOLDER}/*/") if home else ():
+        job = Cgroup(folder)
+        with contextlib.suppress(FileNotFoundError, TimeoutError):  # gone, or come to life, in between
+            if time() - folder.stat().st_mtime > age and not job.is_populated():
+                job.remove(0)
+                count += 1
+    return count

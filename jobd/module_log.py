@@ -15,7 +15,7 @@ _BLANK = b" \t\r"
 _WORD = b"openjd_"
 _TOLD = re.compile(rb"^openjd_", re.MULTILINE)
 _CHUNK = 1 << 20
-_UNREAD = 16 << 20
+_UNREAD = 2 << 20
 """Of what was printed since the last look, the last so many bytes are read: no flood holds up the one who looks."""
 _LOST = b"\0"
 """Stands for the beginning of a line that was not kept, so that its end is not taken for a report."""

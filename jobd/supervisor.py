@@ -7,23 +7,22 @@ import asyncio
 import shutil
 from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
-from time import time
+from math import inf
+from time import monotonic
 from typing import Any
 
 from structlog.typing import FilteringBoundLogger
 
 from jobd import endings, events, procfs, runner
+from jobd.errors import JobdError
 from jobd.events import JobEvent, Occurrence
 from jobd.ingest import Ingest
 from jobd.jobs import Job
-from jobd.layout import StateDirectory, write_durably
-from jobd.messages import Assignment, Fork
-from jobd.nursery_client import NurseryClient
-from jobd.plan import Plan, Resources
-from jobd.prefect_status import Prefect
+from jobd.launcher import Launcher, occurring
+from jobd.layout import StateDirectory
 from jobd.runner_lines import RunnerLines
 from jobd.scheduler import Scheduler
-from jobd.states import TERMINAL_ENTRY_STATES, ArtifactState, EntryState, JobState
+from jobd.states import JobState
 from jobd.store import Decision, Store
 
 MAX_RECOVERIES = 3
@@ -34,8 +33,8 @@ _Ending = Callable[[Job, str], Iterable[JobEvent]]
 
 _LOOK_SECONDS = 1.0
 """How often runners that are not on the line are looked after."""
-_WAIT_SECONDS = 0.5
-"""How often a job that waits for Prefect is told why."""
+_RETRY_SECONDS = 5.0
+"""How long a job whose start failed waits for the next try."""
 _SILENCE_SECONDS = 30.0
 """A runner on the line that says nothing for so long is hung, and killed for another to take over."""
 _FORK_SECONDS = 10.0
@@ -54,27 +53,19 @@ class Supervisor:
         store: Store,
         ingest: Ingest,
         scheduler: Scheduler,
-        prefect: Prefect,
-        prefect_grace: float,
-        cpus: float,
+        launcher: Launcher,
         log: FilteringBoundLogger,
     ) -> None:
-        """Prepare; `nursery` and `lines` are set before anything is asked of it."""
-        self.nursery: NurseryClient
+        """Prepare; `lines` are set before anything is asked of it."""
         self.lines: RunnerLines
         self._state = state
         self._store = store
         self._ingest = ingest
         self._scheduler = scheduler
-        self._prefect = prefect
-        self._prefect_grace = prefect_grace
-        self._cpus = cpus
+        self._launcher = launcher
         self._log = log
-        self._launched: dict[str, float] = {}
-        self._cancelled: set[str] = set()
         self._locks: dict[str, asyncio.Lock] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._count = 0
         self._expected: set[str] = set()
         self._returned = asyncio.Event()
         scheduler.granted = self._granted
@@ -85,17 +76,17 @@ class Supervisor:
         """Take on every job that an earlier daemon left, those with a living runner as they are."""
         self._scheduler.hold_back()  # a queued job must not get what a living runner holds and has not told yet
         for job in self._store.live():
-            self._know(job)
             directory = self._state.job(job.id)
             if runner.is_locked(directory.runner_lock):
-                self._launched[job.id] = time()
+                await self._launcher.know(job)
+                self._launcher.launched[job.id] = monotonic()
                 self._expected.add(job.id)
                 self._ingest.ring(job.id)
             elif directory.assignment.exists():
-                self._launched[job.id] = 0.0
+                self._launcher.launched[job.id] = -inf
                 self._start_task(self._check(job.id))
             else:
-                await self._queue(job.id)
+                await self._launcher.queue(job)
         if self._expected:
             self._log.info("runners_taken_back", count=len(self._expected))
             self._start_task(self._await_return())
@@ -104,13 +95,12 @@ class Supervisor:
 
     async def enqueue(self, job: Job) -> None:
         """Take on a job that was just accepted."""
-        self._know(job)
-        await self._queue(job.id)
+        await self._launcher.queue(job)
 
     async def cancel(self, job_id: str, reason: str) -> Job:
         """Ask for a job's end; give the job once the wish is on disk. One that has ended or is ending stays so."""
-        self._cancelled.add(job_id)
-        launched = job_id in self._launched
+        self._launcher.cancelled.add(job_id)
+        launched = job_id in self._launcher.launched
         job = await self._decide(job_id, partial(_cancel, launched=launched, reason=reason))
         if launched:
             self.lines.cancel(job_id, job.reason)
@@ -134,6 +124,19 @@ class Supervisor:
             self._start_task(self._launch(job_id))
         else:
             self.lines.grant(job_id, key)
+
+    async def _launch(self, job_id: str) -> None:
+        try:
+            async with self._lock(job_id):
+                await self._launcher.launch(job_id)
+        except JobdError:
+            # The store cannot be written now; the job goes back into the queue and tries again.
+            self._log.exception("launch_failed", job=job_id)
+            self._scheduler.forget(job_id)
+            await asyncio.sleep(_RETRY_SECONDS)
+            job = self._store.live_job(job_id)
+            if job is not None and job_id not in self._launcher.launched:
+                await self._launcher.queue(job)
 
     def why_waiting(self, job_id: str, key: str | None) -> str:
         """Say what an entry, by `step/entry`, or the start of a job, as None, waits for; empty when it does not."""
@@ -167,82 +170,20 @@ class Supervisor:
             for job_id in self.lines.silent(_SILENCE_SECONDS):
                 self._log.error("runner_hung", job=job_id)
                 self.lines.kill(job_id)
-            for job_id, since in tuple(self._launched.items()):
+            for job_id, since in tuple(self._launcher.launched.items()):
                 if self._ingest.has_news(job_id):
                     self._ingest.ring(job_id)
-                if not self.lines.is_connected(job_id) and time() - since > _FORK_SECONDS:
+                if not self.lines.is_connected(job_id) and monotonic() - since > _FORK_SECONDS:
                     self._start_task(self._check(job_id))
-
-    # -- starting ----------------------------------------------------------------------------------------------
-
-    def _know(self, job: Job) -> None:
-        self._count += 1
-        self._scheduler.know(job.id, priority=job.priority, number=self._count)
-
-    async def _queue(self, job_id: str) -> None:
-        plan = await asyncio.to_thread(self._store.plan, job_id)
-        job = self._store.live_job(job_id)
-        if job is not None and job_id not in self._cancelled:
-            self._scheduler.want_start(job_id, _first_wish(plan, job))
-            if self._scheduler.waits(job_id):
-                await self._say_waiting(job_id, "it waits for capacity")
-
-    async def _launch(self, job_id: str) -> None:
-        async with self._lock(job_id):
-            ready = await self._await_prefect(job_id)
-            job = self._store.live_job(job_id)
-            if job is None or job_id in self._cancelled:
-                return
-            try:
-                await asyncio.to_thread(self._write_assignment, job)
-            except OSError as error:
-                self._log.exception("assignment_not_written", job=job_id)
-                await self._end(job_id, endings.failed, f"its folder cannot be written: {error}")
-                return
-            if job_id in self._cancelled or self._store.live_job(job_id) is None:
-                return  # it was cancelled meanwhile
-            self._launched[job_id] = time()
-        await self.nursery.fork(Fork(job_id=job_id, plain=not ready))
-
-    async def _await_prefect(self, job_id: str) -> bool:
-        """Wait until a job can run; tell whether Prefect can be had, for which it waits no longer than the grace."""
-        deadline = time() + self._prefect_grace
-        while job_id not in self._cancelled:
-            status = self._prefect.status
-            if self.nursery.ready and (status.ready or time() >= deadline):
-                break
-            reason = "the nursery of runners is starting" if status.ready else status.reason.partition(" (")[0]
-            await self._say_waiting(job_id, reason)
-            ready = [asyncio.create_task(wait()) for wait in (self._prefect.wait_ready, self.nursery.wait_ready)]
-            await asyncio.wait(ready, timeout=_WAIT_SECONDS, return_when=asyncio.ALL_COMPLETED)
-            for task in ready:
-                task.cancel()
-        return self._prefect.status.ready
-
-    async def _say_waiting(self, job_id: str, reason: str) -> None:
-        def decision(job: Job) -> list[Occurrence]:
-            if job.state is not JobState.QUEUED or job.reason == reason:
-                return []
-            return _now([events.JobWaiting(reason=reason)])
-
-        await self._decide(job_id, decision)
-
-    def _write_assignment(self, job: Job) -> None:
-        directory = self._state.job(job.id)
-        for folder in (directory.artifacts, directory.work, directory.logs):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not directory.plan.exists():
-            write_durably(directory.plan, self._store.plan(job.id).model_dump_json().encode())
-        write_durably(directory.assignment, _assignment(job, self._cpus).model_dump_json().encode())
 
     # -- ending ------------------------------------------------------------------------------------------------
 
     async def _check(self, job_id: str, ended: int | None = None) -> None:
         """See whether a job's runner lives; if not, take in its last words, and end the job or give it another."""
         async with self._lock(job_id):
-            if job_id not in self._launched or runner.is_locked(self._state.job(job_id).runner_lock):
+            if job_id not in self._launcher.launched or runner.is_locked(self._state.job(job_id).runner_lock):
                 return
-            if ended is None and time() - self._launched[job_id] < _FORK_SECONDS:
+            if ended is None and monotonic() - self._launcher.launched[job_id] < _FORK_SECONDS:
                 return  # it may not have taken its lock yet
             await self._ingest.take(job_id)
             job = await asyncio.to_thread(self._store.get, job_id)
@@ -262,21 +203,20 @@ class Supervisor:
             return await self._end(job.id, endings.cancelled, job.reason)
         if job.recoveries >= MAX_RECOVERIES:
             return await self._end(job.id, endings.failed, f"{death}, and {MAX_RECOVERIES} more before it")
-        del self._launched[job.id]
+        del self._launcher.launched[job.id]
         self._scheduler.forget(job.id)
-        job = await self._decide(job.id, lambda _job: _now([events.JobRecovering(reason=death)]))
-        self._know(job)
-        await self._queue(job.id)
+        job = await self._decide(job.id, lambda _job: occurring([events.JobRecovering(reason=death)]))
+        await self._launcher.queue(job)
         return job
 
     async def _end(self, job_id: str, ending: _Ending, reason: str) -> Job:
-        job = await self._decide(job_id, lambda job: _now(ending(job, reason)))
+        job = await self._decide(job_id, lambda job: occurring(ending(job, reason)))
         self._let_go(job_id)
         return job
 
     def _let_go(self, job_id: str) -> None:
-        self._launched.pop(job_id, None)
-        self._cancelled.discard(job_id)
+        self._launcher.launched.pop(job_id, None)
+        self._launcher.cancelled.discard(job_id)
         self._locks.pop(job_id, None)
         self._ingest.forget(job_id)
         self._scheduler.forget(job_id)
@@ -314,38 +254,7 @@ def _cancel(job: Job, *, launched: bool, reason: str) -> list[Occurrence]:
     if job.terminal or job.state is JobState.CANCELLING:
         return []
     first = events.JobCancelling(reason=reason)
-    return _now([first] if launched else [first, *endings.cancelled(job, reason)])
-
-
-def _now(happened: Iterable[JobEvent]) -> list[Occurrence]:
-    now = time()
-    return [Occurrence(time=now, event=event) for event in happened]
-
-
-def _first_wish(plan: Plan, job: Job) -> Resources:
-    """Give what the first entry that is still to run will ask for."""
-    for step in plan.steps:
-        for entry in step.entries:
-            if job.entry(entry.step, entry.name).state is not EntryState.SUCCEEDED:
-                return entry.resources
-    return Resources(cpus=0)
-
-
-def _assignment(job: Job, cpus: float) -> Assignment:
-    return Assignment(
-        job_id=job.id,
-        cpus=cpus,
-        started=job.started,
-        finished=tuple((entry.step, entry.name) for entry in job.entries if entry.state is EntryState.SUCCEEDED),
-        ended=tuple(
-            (entry.step, entry.name, entry.state)
-            for entry in job.entries
-            if entry.state in TERMINAL_ENTRY_STATES and entry.state is not EntryState.SUCCEEDED
-        ),
-        failure=next((entry.failure for entry in job.entries if entry.failure is not None), None),
-        attempts=tuple((entry.step, entry.name, entry.attempt) for entry in job.entries if entry.attempt),
-        present=tuple(item.name for item in job.artifacts if item.state is ArtifactState.PRESENT),
-    )
+    return occurring([first] if launched else [first, *endings.cancelled(job, reason)])
 
 
 def _kill_leftovers(job_id: str) -> list[procfs.Process]:

@@ -11,7 +11,7 @@ from rich.text import Text
 from jobctl.pace import Paces
 from jobctl.states import entry_state_name, has_ended, is_terminal, job_state_name
 from jobctl.terminal import escape
-from jobctl.units import format_duration, to_datetime
+from jobctl.units import format_duration, format_estimate, to_datetime
 
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _MARKS = {
@@ -123,7 +123,7 @@ class Frame:
         if entry.state == job_pb2.ENTRY_STATE_RUNNING and entry.HasField("progress_percent"):
             _append_bar(line, entry.progress_percent)
             left = self.paces.left(step, entry.name, self.now)
-            line.append(f"{format_duration(left)} left  " if left else "", style="dim")
+            line.append(f"{format_estimate(left)} left  " if left else "", style="dim")
         if entry.attempt > 1:
             line.append(f"attempt {entry.attempt}  ", style="yellow")
         return line.append(escape(_explain(entry)), style="red" if entry.HasField("failure") else "")

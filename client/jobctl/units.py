@@ -28,6 +28,11 @@ def format_duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def format_estimate(seconds: float) -> str:
+    """Write a duration that is not known well: in whole seconds, `12 s`, and as `M:SS` from a minute on."""
+    return f"{seconds:.0f} s" if seconds < 59.5 else format_duration(round(seconds))
+
+
 def to_datetime(stamp: Timestamp) -> datetime:
     """Give a timestamp as an aware time in UTC."""
     return stamp.ToDatetime(tzinfo=UTC)

@@ -75,10 +75,15 @@ class Bench:
         self.world = World(
             folder / "w", prefect_api_url="http://127.0.0.1:9/api", grace=0, failpoints=folder / "points"
         )
-        self.world.start()
         self.done = Done()
         self.shape: Shape
         self._count = 0
+        self.settle()
+
+    def settle(self) -> None:
+        """Disarm everything, and have one daemon and one nursery: what a test finds, and leaves behind."""
+        self.points.clear()
+        self.until(lambda: self.world.alive and len(processes.nurseries(self.world.state)) == 1)
 
     def submit(self, *, fate: str = "well", seconds: float = 0.1) -> Follower:
         """Submit a job of two steps, a retry and a private artifact; give who follows it. Daemons that die come back."""
@@ -180,10 +185,9 @@ def the_bench(tmp_path_factory, process_guard) -> Iterator[Bench]:
 @pytest.fixture
 def bench(the_bench: Bench) -> Iterator[Bench]:
     """The world, with nothing armed and a living daemon."""
-    the_bench.points.clear()
-    the_bench.world.start()
+    the_bench.settle()
     yield the_bench
-    the_bench.points.clear()
+    the_bench.settle()
 
 
 @pytest.mark.parametrize("point", RUN)
@@ -255,7 +259,6 @@ def test_a_job_that_is_cancelled_while_it_is_launched_never_runs(bench: Bench):
 
 def test_a_nursery_that_sleeps_long_starts_a_job_once(bench: Bench):
     """A wish for a runner that is heard late, after the job was given up and wished for again, does no harm."""
-    bench.until(lambda: processes.nurseries(bench.world.state))
     (nursery,) = processes.nurseries(bench.world.state)
     probe = Follower(bench.world, bench.world.submit(probe_document(bench.world.ledger), "awake"))
     bench.until(lambda: probe.ended)
@@ -271,7 +274,6 @@ def test_a_nursery_that_sleeps_long_starts_a_job_once(bench: Bench):
 
 def test_a_runner_that_is_born_after_its_job_was_cancelled_does_nothing(bench: Bench):
     """A wish for a runner that is heard after the job was cancelled runs nothing, and no process stays."""
-    bench.until(lambda: processes.nurseries(bench.world.state))
     (nursery,) = processes.nurseries(bench.world.state)
     probe = Follower(bench.world, bench.world.submit(probe_document(bench.world.ledger), "awake again"))
     bench.until(lambda: probe.ended)

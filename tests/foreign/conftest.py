@@ -251,7 +251,7 @@ class Workshop:
 
     def build(self, language: str, *commands: list[str]) -> Path:
         """Give the folder of a client, built by these commands unless it was built before from the same sources."""
-        place = self._folder / f"{language}-{_digest(_read_sources(language))}"
+        place = self._folder / "clients" / f"{language}-{_digest(_read_sources(language))}"
         with self._locked(language):
             if not (place / ".built").exists():
                 self._clear(language, place)
@@ -263,7 +263,7 @@ class Workshop:
 
     def grpcurl(self) -> Path:
         """Give the program, built from its module."""
-        program = self._folder / f"grpcurl-{GRPCURL}" / "grpcurl"
+        program = self._folder / "tools" / f"grpcurl-{GRPCURL}" / "grpcurl"
         with self._locked("grpcurl"):
             if not program.exists():
                 source = f"github.com/fullstorydev/grpcurl/cmd/grpcurl@v{GRPCURL}"
@@ -282,7 +282,7 @@ class Workshop:
 
     def _clear(self, language: str, place: Path) -> None:
         """Remove what a broken build left, and what was built from sources of long ago."""
-        for old in self._folder.glob(f"{language}-*"):
+        for old in place.parent.glob(f"{language}-*"):
             if old == place or time.time() - old.stat().st_mtime > _WEEK:
                 shutil.rmtree(old)
 

@@ -48,7 +48,7 @@ def test_help_imports_nothing_heavy():
 
 def test_the_client_needs_nothing_of_the_daemon():
     """`import jobctl` loads next to nothing, and its client nothing that only the daemon's extra installs."""
-    daemons = ("jobd", "prefect", "sqlalchemy", "alembic", "yaml", "pydantic", "structlog", "httpx", "grpc_health")
+    daemons = ("jobd", "prefect", "sqlalchemy", "alembic", "yaml", "pydantic", "structlog", "httpx")
 
     assert run_and_find("import jobctl", "grpc", "google.protobuf", "jobapi", *daemons)[0] == ""
     assert run_and_find("import jobctl, jobctl.client; jobctl.Client", "grpc", *daemons)[0] == "grpc"

@@ -15,7 +15,7 @@ from jobctl.states import is_terminal, job_state_name, parse_job_state
 from jobctl.summary import summarize
 from jobctl.tables import format_table
 from jobctl.terminal import escape, escape_bytes
-from jobctl.units import format_duration, format_size
+from jobctl.units import format_duration, format_estimate, format_size
 
 HOSTILE = "a\x1b[2J\u202eb\x9b\nc\x00"
 SAFE = r"a\x1b[2J\u202eb\x9b\x0ac\x00"
@@ -266,3 +266,9 @@ def test_sizes_are_read_by_people(size, text):
 def test_durations_are_read_by_people(seconds, text):
     """Durations are short; a clock that is behind gives nothing negative."""
     assert text == format_duration(seconds)
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(1.2, "1 s"), (59.4, "59 s"), (59.6, "1:00"), (3725, "1:02:05")])
+def test_estimates_do_not_pretend(seconds, text):
+    """An estimate has no tenths."""
+    assert text == format_estimate(seconds)

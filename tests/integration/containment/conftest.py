@@ -1,4 +1,4 @@
-"""Attempts of scripts that misbehave, contained in either way that there is, and a check that nothing of them is left."""
+"""Attempts of scripts that misbehave, contained in either way that there is, and a check that nothing is left."""
 
 import ctypes
 import os

@@ -3,6 +3,9 @@
 import json
 import os
 import resource
+import signal
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -28,7 +31,7 @@ print(json.dumps([[resource.getrlimit(getattr(resource, name)) for name in names
 
 
 def test_a_module_is_limited(awkward):
-    """No core, a bounded number of open files, files of others closed to all, and first in line when memory runs out."""
+    """No core, a bounded number of open files, new files closed to others, and first to go when memory runs out."""
     assert isinstance(awkward.run(LOOK), Succeeded)
     (core, files, _size, data), mask, oom = json.loads(awkward.log.read_text())
     most = min(limits.OPEN_FILES, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
@@ -57,6 +60,28 @@ def test_a_memory_error_without_a_limit_is_an_exit_code(fail):
     """Only where memory is limited does the last line of a program tell that it ran into the limit."""
     failure = fail("raise MemoryError")
     assert failure.kind is FailureKind.EXIT_CODE
+
+
+@pytest.fixture
+def tight() -> Iterator[Path]:
+    """Give a cgroup with little memory that is not jobd's, as a container or a login session has it."""
+    mounts = {line.split()[1] for line in Path("/proc/mounts").read_text().splitlines() if " cgroup " in line}
+    places = [line.split(":") for line in Path("/proc/self/cgroup").read_text().splitlines()]
+    path = next((Path("/sys/fs/cgroup/memory" + place) for _id, kind, place in places if kind == "memory"), None)
+    if path is None or "/sys/fs/cgroup/memory" not in mounts or not os.access(path / "cgroup.procs", os.W_OK):
+        pytest.skip("no cgroup v1 with a memory controller can be made here")
+    folder = path / f"tight-{os.getpid()}"
+    folder.mkdir()
+    (folder / "memory.limit_in_bytes").write_text(str(100 * MIB))
+    yield folder
+    folder.rmdir()
+
+
+def test_one_that_the_kernel_kills_for_memory_says_so(fail, tight: Path):
+    """A SIGKILL of the kernel's is told apart from one of anybody else."""
+    failure = fail(f"import os\nopen('{tight}/cgroup.procs', 'w').write(str(os.getpid()))\nheld = bytearray(1 << 30)")
+    assert (failure.kind, failure.signal) == (FailureKind.OUT_OF_MEMORY, signal.SIGKILL)
+    assert "the machine ran out of memory" in failure.message
 
 
 def test_a_file_beyond_the_limit_is_refused(fail):

@@ -18,6 +18,7 @@ from jobd.events import JobEvent, Occurrence
 from jobd.ingest import Ingest
 from jobd.jobs import Job
 from jobd.journal import Journal
+from jobd.launcher import Launcher
 from jobd.layout import StateDirectory
 from jobd.messages import Fork
 from jobd.plan import Capacity
@@ -172,18 +173,20 @@ def opened(state: StateDirectory, tmp_path: Path) -> Callable[..., contextlib.Ab
         store = Store(state.database, changed=bells.ring_from_thread)
         catalog, uploads = Catalog((tmp_path / "catalog",)), Uploads(state.uploads)
         ingest, scheduler = Ingest(state, store, log), Scheduler(Capacity(cpus=cpus))
-        supervisor = Supervisor(
+        launcher = Launcher(
             state=state,
             store=store,
-            ingest=ingest,
             scheduler=scheduler,
             prefect=Prefect(),
             prefect_grace=1.0,
             cpus=cpus,
             log=log,
         )
+        supervisor = Supervisor(
+            state=state, store=store, ingest=ingest, scheduler=scheduler, launcher=launcher, log=log
+        )
         lines = RunnerLines(state, scheduler, connected=supervisor.connected, hung_up=supervisor.hung_up, log=log)
-        supervisor.lines, supervisor.nursery = lines, Nursery()
+        supervisor.lines, launcher.nursery = lines, Nursery()
         submissions = Submissions(
             state=state, store=store, catalog=catalog, uploads=uploads, capacity=Capacity(cpus=cpus)
         )
@@ -192,7 +195,7 @@ def opened(state: StateDirectory, tmp_path: Path) -> Callable[..., contextlib.Ab
         try:
             yield Office(
                 state, store, bells, catalog, uploads, ingest, scheduler, supervisor, submissions, watcher,
-                supervisor.nursery, given,
+                launcher.nursery, given,
             )  # fmt: skip
         finally:
             await lines.close()

@@ -105,14 +105,14 @@ def test_a_job_cancelled_while_it_is_launched_gets_no_runner(office, monkeypatch
 
     async def work(office) -> None:
         begun, go = threading.Event(), threading.Event()
-        write = office.supervisor._write_assignment
+        write = office.supervisor._launcher._write_assignment
 
         def slow(job) -> None:
             begun.set()
             assert go.wait(20)
             write(job)
 
-        monkeypatch.setattr(office.supervisor, "_write_assignment", slow)
+        monkeypatch.setattr(office.supervisor._launcher, "_write_assignment", slow)
         job = await office.submit()
         assert await asyncio.to_thread(begun.wait, 20)
         cancelled = await office.supervisor.cancel(job.id, "asked")

@@ -1,9 +1,16 @@
 """A daemon in this process that speaks the real protocol and does as a test tells it."""
 
 # ruff: noqa: N802 - the methods of servicers have the names of the protocol
+import fcntl
 import hashlib
 import io
+import os
+import signal
+import struct
+import subprocess
+import sys
 import tarfile
+import termios
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -82,6 +89,8 @@ class FakeDaemon:
     retries: list[job_service_pb2.RetryRequest] = field(default_factory=list)
     others: dict[str, job_pb2.Job] = field(default_factory=dict)
     """Jobs beside the one, by id; they have no history."""
+    on_end: Callable[[], None] = lambda: None
+    """Called before the last event of the job is sent."""
     listed: list[job_pb2.Job] | None = None
     """What List answers, newest first; None for hundreds of made-up jobs."""
     watches: list[job_service_pb2.WatchRequest] = field(default_factory=list)
@@ -229,6 +238,8 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         for number, message in enumerate(messages):
             if number == after and not self._break(how, context):
                 return
+            if number == len(messages) - 1:
+                self.daemon.on_end()
             if not (how == "gap" and number in {after, after + 1}):
                 yield message
             if how == "repeat":
@@ -350,3 +361,39 @@ def job_file(tmp_path: Path) -> Path:
     path = tmp_path / "job.yaml"
     path.write_text("name: demo\n", encoding="utf-8")
     return path
+
+
+def run_in_terminal(*arguments: str, interrupt_at: str = "") -> tuple[int, str]:
+    """Run jobctl in a terminal of 100 by 24; press Ctrl-C when a text is there. Gives the exit code and the screen."""
+    master, slave = os.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+    environment = {**os.environ, "TERM": "xterm-256color"}
+    command = [sys.executable, "-m", "jobctl", *arguments]
+    process = subprocess.Popen(command, stdout=slave, stderr=slave, env=environment)
+    os.close(slave)
+    screen = b""
+    try:
+        while data := read_terminal(master):
+            screen += data
+            if interrupt_at and interrupt_at.encode() in screen:
+                process.send_signal(signal.SIGINT)
+                interrupt_at = ""
+        return process.wait(20), screen.decode()
+    finally:
+        process.kill()
+        process.wait()
+        os.close(master)
+
+
+def read_terminal(master: int) -> bytes:
+    """Read what comes; nothing when nobody is left at the other end."""
+    try:
+        return os.read(master, 4096)
+    except OSError:  # how a terminal says so
+        return b""
+
+
+@pytest.fixture
+def terminal() -> Callable[..., tuple[int, str]]:
+    """How to run jobctl in a terminal."""
+    return run_in_terminal

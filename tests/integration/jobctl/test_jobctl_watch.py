@@ -1,12 +1,10 @@
 """Watching a job through whatever happens to the daemon meanwhile."""
 
 import json
-import os
 import random
 import signal
 import subprocess
 import sys
-import threading
 
 import pytest
 from jobapi.v1 import job_pb2
@@ -143,33 +141,43 @@ def test_a_reader_that_stops_reading_ends_the_watch_quietly(daemon, make_history
     assert done.stderr == ""
 
 
-def test_a_terminal_gets_a_live_view_and_a_summary(daemon):
+def test_a_terminal_gets_a_live_view_and_a_summary(daemon, terminal):
     """On a terminal the picture has the job, its end and how to fetch the results."""
-    master, slave = os.openpty()
-    collected = []
-    environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "100", "LINES": "30"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "jobctl", "watch", "@latest"], stdout=slave, stderr=slave, env=environment
-    )
-    os.close(slave)
+    code, screen = terminal("watch", "@latest")
 
-    def read() -> None:
-        try:
-            while data := os.read(master, 4096):
-                collected.append(data)
-        except OSError:  # how a terminal says that nobody is left at its other end
-            return
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    try:
-        assert process.wait(30) == 0
-    finally:
-        process.kill()
-        process.wait()
-        reader.join(10)
-        os.close(master)
-
-    screen = b"".join(collected).decode()
+    assert code == 0
     assert "jobctl download job7f3a" in screen
     assert "SUCCEEDED" in screen
+
+
+def test_a_failed_job_ends_with_its_last_lines_and_ways_to_go_on(daemon, terminal, capsys):
+    """On a terminal and elsewhere the end has the entry's last lines, safe, its log and the retry."""
+    failure = job_pb2.Failure(
+        message="exit code 9", step="cut", entry="audio", log_tail=["a\x1b[2Jb", "the tape is torn"]
+    )
+    daemon.events[-1].job_failed.failure.CopyFrom(failure)
+    daemon.job.state = job_pb2.JOB_STATE_FAILED
+    daemon.job.failure.CopyFrom(failure)
+
+    code, screen = terminal("watch", "@latest")
+    assert (code, main(["watch", "@latest"])) == (1, 1)
+    expected = [
+        "cut/audio: exit code 9",
+        r"  | a\x1b[2Jb",
+        "  | the tape is torn",
+        "log: jobctl logs job7f3a cut/audio",
+    ]
+    expected.append("retry: jobctl retry job7f3a")
+    for printed in (screen.replace("\r", ""), capsys.readouterr().err):
+        lines = printed.splitlines()
+        start = lines.index(expected[0])
+        assert expected == lines[start : start + 5]
+
+
+def test_a_terminal_gets_a_table_that_stays(daemon, terminal):
+    """`list --watch` draws the table, as much as there is room for, until Ctrl-C; the last one stays."""
+    code, screen = terminal("list", "--watch", interrupt_at="and 33 more")
+
+    assert code == 130
+    assert "job0" in screen
+    assert "job30" not in screen

@@ -110,7 +110,7 @@ def serve(opened, document: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     @contextlib.asynccontextmanager
     async def serving() -> AsyncIterator[Client]:
         async with opened() as office:
-            prefect = office.supervisor._prefect
+            prefect = office.supervisor._launcher._prefect
             server = RpcServer(
                 jobs=JobService(
                     store=office.store,

@@ -1,0 +1,148 @@
+"""From the queue to a runner: a job waits for capacity and for Prefect, is told what to do, and is forked."""
+
+import asyncio
+from collections.abc import Iterable
+from time import monotonic, time
+
+from structlog.typing import FilteringBoundLogger
+
+from jobd import endings, events
+from jobd.events import JobEvent, Occurrence
+from jobd.jobs import Job
+from jobd.layout import StateDirectory, write_durably
+from jobd.messages import Assignment, Fork
+from jobd.nursery_client import NurseryClient
+from jobd.plan import Plan, Resources
+from jobd.prefect_status import Prefect
+from jobd.scheduler import Scheduler
+from jobd.states import TERMINAL_ENTRY_STATES, ArtifactState, EntryState, JobState
+from jobd.store import Store
+
+_WAIT_SECONDS = 0.5
+"""How often a job that waits for Prefect is told why."""
+
+
+class Launcher:
+    """Starts jobs. It knows which were started, and which must not be any more."""
+
+    def __init__(
+        self,
+        *,
+        state: StateDirectory,
+        store: Store,
+        scheduler: Scheduler,
+        prefect: Prefect,
+        prefect_grace: float,
+        cpus: float,
+        log: FilteringBoundLogger,
+    ) -> None:
+        """Prepare; `nursery` is set before anything is asked of it."""
+        self.nursery: NurseryClient
+        self.launched: dict[str, float] = {}
+        """When each job that has, or may have, a runner was given it, on the monotonic clock."""
+        self.cancelled: set[str] = set()
+        """Jobs that must not be started any more."""
+        self._state = state
+        self._store = store
+        self._scheduler = scheduler
+        self._prefect = prefect
+        self._prefect_grace = prefect_grace
+        self._cpus = cpus
+        self._log = log
+
+    async def know(self, job: Job) -> None:
+        """Make a job known to the scheduler, with its age."""
+        number = await asyncio.to_thread(self._store.number, job.id)
+        self._scheduler.know(job.id, priority=job.priority, number=number)
+
+    async def queue(self, job: Job) -> None:
+        """Let a job that has no runner wait for its start."""
+        await self.know(job)
+        plan = await asyncio.to_thread(self._store.plan, job.id)
+        now = self._store.live_job(job.id)
+        if now is not None and job.id not in self.cancelled:
+            self._scheduler.want_start(job.id, _first_wish(plan, now))
+            if self._scheduler.waits(job.id):
+                await self._say_waiting(job.id, "it waits for capacity")
+
+    async def launch(self, job_id: str) -> None:
+        """Give a job, for which there is capacity now, its runner."""
+        ready = await self._await_prefect(job_id)
+        job = self._store.live_job(job_id)
+        if job is None or job_id in self.cancelled:
+            return
+        try:
+            await asyncio.to_thread(self._write_assignment, job)
+        except OSError as error:
+            self._log.exception("assignment_not_written", job=job_id)
+            ending = occurring(endings.failed(job, f"its folder cannot be written: {error}"))
+            await asyncio.wrap_future(self._store.decide(job_id, lambda _job: ending))
+            self._scheduler.forget(job_id)
+            return
+        if job_id in self.cancelled or self._store.live_job(job_id) is None:
+            return  # it was cancelled meanwhile
+        self.launched[job_id] = monotonic()
+        await self.nursery.fork(Fork(job_id=job_id, plain=not ready))
+
+    async def _await_prefect(self, job_id: str) -> bool:
+        """Wait until a job can run; tell whether Prefect can be had, for which it waits no longer than the grace."""
+        deadline = monotonic() + self._prefect_grace
+        while job_id not in self.cancelled:
+            status = self._prefect.status
+            if self.nursery.ready and (status.ready or monotonic() >= deadline):
+                break
+            reason = "the nursery of runners is starting" if status.ready else status.reason.partition(" (")[0]
+            await self._say_waiting(job_id, reason)
+            ready = [asyncio.create_task(wait()) for wait in (self._prefect.wait_ready, self.nursery.wait_ready)]
+            await asyncio.wait(ready, timeout=_WAIT_SECONDS, return_when=asyncio.ALL_COMPLETED)
+            for task in ready:
+                task.cancel()
+        return self._prefect.status.ready
+
+    async def _say_waiting(self, job_id: str, reason: str) -> None:
+        def decision(job: Job) -> list[Occurrence]:
+            if job.state is not JobState.QUEUED or job.reason == reason:
+                return []
+            return occurring([events.JobWaiting(reason=reason)])
+
+        await asyncio.wrap_future(self._store.decide(job_id, decision))
+
+    def _write_assignment(self, job: Job) -> None:
+        directory = self._state.job(job.id)
+        for folder in (directory.artifacts, directory.work, directory.logs):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not directory.plan.exists():
+            write_durably(directory.plan, self._store.plan(job.id).model_dump_json().encode())
+        write_durably(directory.assignment, _assignment(job, self._cpus).model_dump_json().encode())
+
+
+def occurring(happened: Iterable[JobEvent]) -> list[Occurrence]:
+    """Say that events happen now."""
+    now = time()
+    return [Occurrence(time=now, event=event) for event in happened]
+
+
+def _first_wish(plan: Plan, job: Job) -> Resources:
+    """Give what the first entry that is still to run will ask for."""
+    for step in plan.steps:
+        for entry in step.entries:
+            if job.entry(entry.step, entry.name).state is not EntryState.SUCCEEDED:
+                return entry.resources
+    return Resources(cpus=0)
+
+
+def _assignment(job: Job, cpus: float) -> Assignment:
+    return Assignment(
+        job_id=job.id,
+        cpus=cpus,
+        started=job.started,
+        finished=tuple((entry.step, entry.name) for entry in job.entries if entry.state is EntryState.SUCCEEDED),
+        ended=tuple(
+            (entry.step, entry.name, entry.state)
+            for entry in job.entries
+            if entry.state in TERMINAL_ENTRY_STATES and entry.state is not EntryState.SUCCEEDED
+        ),
+        failure=next((entry.failure for entry in job.entries if entry.failure is not None), None),
+        attempts=tuple((entry.step, entry.name, entry.attempt) for entry in job.entries if entry.attempt),
+        present=tuple(item.name for item in job.artifacts if item.state is ArtifactState.PRESENT),
+    )

@@ -1,0 +1,60 @@
+"""The last lines of logs that come in pieces."""
+
+import pytest
+from jobapi.v1 import job_service_pb2
+from jobctl.log_stream import LogStream, keep_last
+
+LOG = b"one\ntwo\n\nfour\nfive"
+
+
+def cut(data, size, entry="e", start=0):
+    """Give a log in pieces of a size, from a byte on."""
+    return [
+        job_service_pb2.LogsResponse(step="s", entry=entry, attempt=1, offset=place, data=data[place : place + size])
+        for place in range(start, len(data), size)
+    ]
+
+
+@pytest.mark.parametrize("size", [1, 3, 100])
+@pytest.mark.parametrize("count", range(8))
+@pytest.mark.parametrize("end", [b"", b"\n"])
+def test_the_last_lines_are_kept(size, count, end):
+    """However the log is cut, these are its last lines; one without its end is a line, and so is an empty one."""
+    log = LOG + end
+    lines = log.splitlines(keepends=True)
+    expected = b"".join(lines[max(0, len(lines) - count) :]) if count else b""
+    found = list(keep_last(cut(log, size), count))
+
+    assert expected == b"".join(piece.data for piece in found)
+    assert all(piece.offset + len(piece.data) == len(log) for piece in found)
+
+
+def test_each_log_has_its_own_last_lines():
+    """Pieces of several entries are kept apart, in the order in which they began."""
+    pieces = [piece for pair in zip(cut(LOG, 2, "a"), cut(LOG, 2, "b"), strict=True) for piece in pair]
+
+    assert [(piece.entry, piece.data) for piece in keep_last(pieces, 1)] == [("a", b"five"), ("b", b"five")]
+
+
+def test_a_long_log_is_cut_as_it_comes():
+    """Many lines beyond what is kept do not pile up, and the last ones are right."""
+    log = b"".join(b"%07d\n" % number for number in range(600_000))
+
+    [piece] = keep_last(cut(log, 64 * 1024), 2)
+    assert piece.data == b"0599998\n0599999\n"
+
+
+def test_following_goes_on_where_the_tail_ended():
+    """After the last lines comes what is written later, each byte once."""
+    asked = []
+    later = LOG + b" and more\nsix\n"
+
+    def open_stream(request):
+        asked.append(request.follow)
+        yield from cut(later if request.follow else LOG, 4)
+
+    request = job_service_pb2.LogsRequest(id="j", step="s", entry="e", follow=True)
+    stream = LogStream(open_stream=open_stream, request=request, probe=lambda: None, tail=2)
+
+    assert b"".join(piece.data for piece in stream) == b"four\nfive and more\nsix\n"
+    assert asked == [False, True]
