@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from time import sleep
 
 from jobd import journal
 from jobd.artifacts import ArtifactStore, sync_tree
@@ -22,6 +23,7 @@ from jobd.removal import remove_tree, tree_size
 from jobd.states import ArtifactState
 
 _ROUNDS = 5
+_PAUSE_SECONDS = 0.1
 _SMALL_FILES = ("plan.json", "assignment.json", "runner.log")
 
 
@@ -60,7 +62,9 @@ def run(root: Path, target: Path, *, artifacts: bool) -> Backup:
 def _copy(source: StateDirectory, copy: StateDirectory, *, artifacts: bool) -> int:
     if source.token.exists():
         shutil.copy2(source.token, copy.token)
-    for _round in range(_ROUNDS):
+    for number in range(_ROUNDS):
+        # A file goes shortly before the event that tells of it.
+        sleep(number * _PAUSE_SECONDS)
         _copy_store(source.database, copy.database)
         jobs = tuple(stored for stored, _finding in stored_jobs(copy.database))
         _drop_others(copy, {stored.job.id for stored in jobs})
@@ -129,12 +133,19 @@ def _copy_tree(path: Path, copy: Path) -> bool:
             shutil.copytree(path, copy, symlinks=True, dirs_exist_ok=True)
         else:
             shutil.copy2(path, copy, follow_symlinks=False)
-    except OSError:
-        if path.exists():
+    except OSError as error:
+        if not _was_removed(error):
             raise
         remove_tree(copy)
         return False
     return True
+
+
+def _was_removed(error: OSError) -> bool:
+    """Tell whether a copy failed only because somebody removed what was to be copied."""
+    if isinstance(error, shutil.Error):  # all that went wrong in a folder, as (source, target, why)
+        return not any(Path(source).exists() for source, _target, _why in error.args[0])
+    return isinstance(error, FileNotFoundError)
 
 
 def _after_journal(target: JobDirectory, stored: StoredJob, present: set[str]) -> set[str]:

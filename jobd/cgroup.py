@@ -4,6 +4,7 @@ Memory and the number of processes are limited in them if the kernel's controlle
 """
 
 import contextlib
+import errno
 import os
 import re
 import select
@@ -170,9 +171,12 @@ class Cgroup:
 
 
 def _pids(folder: Path) -> list[int]:
-    with contextlib.suppress(FileNotFoundError):
+    try:
         return [int(pid) for pid in (folder / "cgroup.procs").read_text().split()]
-    return []
+    except OSError as error:
+        if error.errno in {errno.ENOENT, errno.ENODEV}:  # removed before or while it is read
+            return []
+        raise
 
 
 def _counters(path: Path) -> dict[str, int]:

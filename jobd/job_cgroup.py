@@ -130,7 +130,7 @@ def remove_abandoned(*, age: float = 60.0) -> int:
     home, count = base(), 0
     for folder in home.glob(f"{_FOLDER}/*/") if home else ():
         job = Cgroup(folder)
-        with contextlib.suppress(FileNotFoundError, TimeoutError):  # gone, or come to life, in between
+        with contextlib.suppress(OSError):  # gone, or come to life, in between
             if time() - folder.stat().st_mtime > age and not job.is_populated():
                 job.remove(0)
                 count += 1

@@ -30,13 +30,15 @@ class Limits:
         Its data, not its address space: that counts every library and mapped file, and a module that holds 50 MB
         of numpy and video frames has five times as much of it.
         """
-        with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+        with contextlib.suppress(ProcessLookupError):
             _cap(pid, resource.RLIMIT_CORE, 0)
             _cap(pid, resource.RLIMIT_NOFILE, OPEN_FILES)
             if self.file_size:
                 _cap(pid, resource.RLIMIT_FSIZE, self.file_size)
             if data and self.memory:
                 _cap(pid, resource.RLIMIT_DATA, self.memory)
+        # A help to the kernel, no promise: some containers do not let it be said.
+        with contextlib.suppress(OSError):
             (procfs.PROC / str(pid) / "oom_score_adj").write_text(str(_OOM_SCORE))
 
 

@@ -72,7 +72,7 @@ class ModuleProcess:
             self._remove_cgroup()
             raise
         self.pid = self._process.pid
-        self._pidfd = os.pidfd_open(self.pid)
+        self._pidfd = self._open_pidfd()
         try:
             self._contain()
         except BaseException:
@@ -147,6 +147,15 @@ class ModuleProcess:
             self._remove_cgroup()
         finally:
             self.close()
+
+    def _open_pidfd(self) -> int:
+        try:
+            return os.pidfd_open(self.pid)
+        except OSError:  # too many open files
+            self._process.kill()
+            self._process.wait()
+            self._remove_cgroup()
+            raise
 
     def _contain(self) -> None:
         """Put it under its limits and in its cgroup, and whatever it forked until then.

@@ -1,15 +1,22 @@
 """The part of the disk that is left free, so that what was accepted can be brought to its end."""
 
+import asyncio
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from structlog.typing import FilteringBoundLogger
 
 from jobd.errors import DiskFullError
 
 _MOST_BYTES = 1 << 30
 _MOST_FILES = 10_000
 _SHARE = 0.05
+_LOOK_SECONDS = 1.0
+
+NO_ROOM = "the disk is too full to start anything"
+"""Why entries wait while there is a shortage."""
 
 _UNITS = (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10))
 
@@ -66,6 +73,23 @@ class Reserve:
             raise DiskFullError(
                 f"the disk is too full: {shortage}", hint="delete jobs, or make room otherwise, and try again"
             )
+
+
+async def keep(
+    reserve: Reserve, *, hold_back: Callable[[str], None], resume: Callable[[str], None], log: FilteringBoundLogger
+) -> None:
+    """Have nothing started while there is a shortage, because what runs needs the rest; until cancelled."""
+    short = False
+    while True:
+        shortage = reserve.shortage()
+        if shortage and not short:
+            log.warning("disk_short", shortage=shortage)
+            hold_back(NO_ROOM)
+        elif short and not shortage:
+            log.info("disk_has_room")
+            resume(NO_ROOM)
+        short = bool(shortage)
+        await asyncio.sleep(_LOOK_SECONDS)
 
 
 def _size(count: int) -> str:

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from jobapi.v1 import job_pb2
 from jobctl.frame import Frame
-from jobctl.job_tables import format_job, format_jobs
 from jobctl.job_view import JobView
 from jobctl.json_output import dump_line, event_to_json, to_json
 from jobctl.plain import PlainDisplay, format_event
@@ -15,7 +14,6 @@ from jobctl.states import is_terminal, job_state_name, parse_job_state
 from jobctl.summary import summarize
 from jobctl.tables import format_table
 from jobctl.terminal import escape, escape_bytes
-from jobctl.units import format_duration, format_estimate, format_size
 
 HOSTILE = "a\x1b[2J\u202eb\x9b\nc\x00"
 SAFE = r"a\x1b[2J\u202eb\x9b\x0ac\x00"
@@ -232,43 +230,8 @@ def test_the_lines_of_the_named_entry_are_told_once():
     assert "  | lines of e0" in summarize(job)
 
 
-def test_a_job_is_told_with_its_record_and_what_it_retries():
-    """Whether the dashboard's record is complete is told of ended jobs only; `wide` adds columns."""
-    job = make_job()
-    assert "record" not in "\n".join(format_job(job))
-    job.state, job.retry_of = job_pb2.JOB_STATE_SUCCEEDED, "j0"
-    told = format_job(job)
-    assert ("record:    being compared" in told, "retry of:  j0" in told) == (True, True)
-    job.recorded = True
-    assert "record:    complete" in format_job(job)
-    narrow, wide = format_jobs([job]), format_jobs([job], wide=True)
-    assert ("complete" in narrow[1], "complete" in wide[1]) == (False, True)
-    assert all(line.startswith(short.rstrip()) for line, short in zip(wide, narrow, strict=True))
-    assert "TAKES" in "\n".join(format_job(job, wide=True))
-
-
 def test_a_state_of_a_later_version_is_not_terminal():
     """An unknown state has a name and is not the end."""
     assert not is_terminal(99)
     assert job_state_name(99) == "STATE 99"
     assert parse_job_state("queued") == job_pb2.JOB_STATE_QUEUED
-
-
-@pytest.mark.parametrize(
-    ("size", "text"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (230 << 20, "230 MiB"), (5 << 40, "5.0 TiB")]
-)
-def test_sizes_are_read_by_people(size, text):
-    """Sizes have a unit and few digits."""
-    assert text == format_size(size)
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(-1, "0.0 s"), (4.23, "4.2 s"), (75, "1:15"), (3725, "1:02:05")])
-def test_durations_are_read_by_people(seconds, text):
-    """Durations are short; a clock that is behind gives nothing negative."""
-    assert text == format_duration(seconds)
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(1.2, "1 s"), (59.4, "59 s"), (59.6, "1:00"), (3725, "1:02:05")])
-def test_estimates_do_not_pretend(seconds, text):
-    """An estimate has no tenths."""
-    assert text == format_estimate(seconds)

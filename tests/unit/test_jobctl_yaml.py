@@ -8,10 +8,10 @@ import yaml
 from jobctl.yaml_output import dump_yaml
 
 AWKWARD = [
-    "", " ", "no", "~", "1.5", "2026-01-31", "- a", "a: b", "# no comment", "'", '"', "\\", "a\nb\n", "\ttab",
-    "\x00\x1b[2J\x7f", "\u202e\u2028\ufeff\ufffe", "ünïcode 日本 🎬", "\U000e0001", "%x", "{}", "[]", "|", ">", "&a", "*a", "!t",
-    "@", "`",
-]  # fmt: skip
+    *("", " ", "no", "~", "1.5", "2026-01-31", "- a", "a: b", "# no comment", "'", '"', "\\", "a\nb\n", "\ttab"),
+    *("\x00\x1b[2J\x7f", "\u202e\u2028\ufeff\ufffe", "ünïcode 日本 🎬", "\U000e0001"),
+    *("%x", "{}", "[]", "|", ">", "&a", "*a", "!t", "@", "`"),
+]
 
 
 @pytest.mark.parametrize("text", AWKWARD)

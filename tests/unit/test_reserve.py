@@ -1,11 +1,15 @@
 """The reserve: how much of a disk stays free, and what is said below that."""
 
+import asyncio
+import contextlib
 from pathlib import Path
 
 import pytest
+import structlog
 
+from jobd import reserve as reserve_module
 from jobd.errors import DiskFullError
-from jobd.reserve import Reserve, Room
+from jobd.reserve import NO_ROOM, Reserve, Room, keep
 
 GIB = 1 << 30
 
@@ -55,3 +59,28 @@ def test_the_error_says_what_to_do():
     with pytest.raises(DiskFullError, match=r"the disk is too full: 0 bytes are free .* \(delete jobs"):
         reserve(0, GIB).check()
     assert DiskFullError.reason == "DISK_FULL"
+
+
+def test_starts_are_held_back_once_and_resumed_once(monkeypatch):
+    """While there is a shortage nothing is started; each change is told once, with the reason, and then no more."""
+    frees = iter([10, 10, 1, 1, 1, 10, 10, 1])
+    told: list[tuple[str, str]] = []
+
+    def look(_path: Path) -> Room:
+        free = next(frees, None)
+        if free is None:
+            raise EOFError  # the end of the story
+        return Room(free_bytes=free, all_bytes=100, free_files=0, all_files=0)
+
+    monkeypatch.setattr(reserve_module, "_LOOK_SECONDS", 0.0)
+    disk = Reserve(Path("/state"), 5, look=look)
+    with contextlib.suppress(EOFError):
+        asyncio.run(
+            keep(
+                disk,
+                hold_back=lambda reason: told.append(("hold back", reason)),
+                resume=lambda reason: told.append(("resume", reason)),
+                log=structlog.get_logger(),
+            )
+        )
+    assert told == [("hold back", NO_ROOM), ("resume", NO_ROOM), ("hold back", NO_ROOM)]

@@ -195,6 +195,22 @@ def test_an_artifact_that_is_lost_for_good_is_named(yard, histories, target: Pat
         backup.run(yard.state.root, target, artifacts=True)
 
 
+def test_only_what_was_removed_counts_as_gone(tmp_path: Path, monkeypatch):
+    """A folder of which a file goes in the middle of the copy is gone; a disk that refuses is an error, not a loss."""
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "stays").write_text("")
+    monkeypatch.setattr(backup.shutil, "copytree", lambda *_, **__: _raise(tmp_path / "logs" / "gone"))
+    assert backup._copy_tree(tmp_path / "logs", tmp_path / "copy") is False
+    monkeypatch.setattr(backup.shutil, "copytree", lambda *_, **__: _raise(tmp_path / "logs" / "stays"))
+    with pytest.raises(shutil.Error, match="No space left"):
+        backup._copy_tree(tmp_path / "logs", tmp_path / "copy")
+    assert backup._copy_tree(tmp_path / "none", tmp_path / "copy") is False
+
+
+def _raise(source: Path) -> None:
+    raise shutil.Error([(str(source), "copy", "[Errno 28] No space left on device")])
+
+
 def test_a_folder_keeps_its_links(yard, histories, target: Path):
     """A folder artifact is copied as it is, with the links inside it."""
     directory = yard.job("abc", histories["running"])
