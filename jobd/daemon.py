@@ -13,7 +13,7 @@ from time import time
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from jobd import __version__
+from jobd import __version__, cgroup, job_cgroup
 from jobd.access import AccessFile, load_token
 from jobd.bells import Bells
 from jobd.catalog import Catalog
@@ -54,6 +54,8 @@ async def serve(config: Config) -> None:
     state = StateDirectory(config.state_dir)
     state.make()
     with _lock(state):
+        cgroup.step_aside()  # before anything is started
+        log.info("containment", how=job_cgroup.describe())
         stop = _stop_on_signals()
         async with _running(config, state, log):
             await stop.wait()
@@ -109,6 +111,7 @@ async def _running(config: Config, state: StateDirectory, log: FilteringBoundLog
         log=log,
     )
     addresses = _addresses(config, state)
+    await asyncio.to_thread(job_cgroup.remove_abandoned)
     uploads.remove_older(time() - _UPLOAD_DAYS * 86400)
     submissions.remove_strays()
     bell = ingest.listen()

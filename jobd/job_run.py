@@ -64,8 +64,12 @@ class JobRun:
         journal: Journal,
         link: Link,
         ring: Doorbell,
+        clear: Callable[[], object] = lambda: None,
     ) -> None:
-        """Take over where `assignment` says that earlier runners stopped."""
+        """Take over where `assignment` says that earlier runners stopped.
+
+        `clear` is called before the terminal event, to end whatever entries have left in spite of all.
+        """
         self.plan = plan
         self.job_id = assignment.job_id
         self.cpus = assignment.cpus
@@ -74,6 +78,7 @@ class JobRun:
         self._journal = journal
         self._link = link
         self._ring = ring
+        self._clear = clear
         self._lock = threading.Lock()
         self._stop: _Stop | None = None
         self._open: set[str] = set()
@@ -320,6 +325,7 @@ class JobRun:
             )
         for entry in rest:
             self._skip_entry(entry, self._stop.reason if self._stop else "")
+        self._clear()
         if self._stop is None:
             self._remove_rest()
             verdict: JobEvent = events.JobSucceeded()

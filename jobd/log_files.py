@@ -1,5 +1,6 @@
 """Reading the logs of entries by byte offset, while they are written and after."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -20,14 +21,23 @@ def select_entries(job: Job, step: str, name: str) -> tuple[Entry, ...]:
     return found
 
 
-def read_piece(path: Path, offset: int) -> bytes:
-    """Read at most a piece from `offset`; nothing at the end, or when there is no log yet."""
+def read_piece(path: Path, offset: int) -> tuple[int, bytes]:
+    """Read at most a piece from `offset`, and tell where it begins: what was cut out of a long log is left out.
+
+    Nothing at the end, or when there is no log yet.
+    """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
-        return b""
+        return offset, b""
     try:
-        return os.pread(fd, PIECE, offset)
+        start = os.lseek(fd, offset, os.SEEK_DATA)
+        end = os.lseek(fd, start, os.SEEK_HOLE)
+        return start, os.pread(fd, min(PIECE, end - start), start)
+    except OSError as error:
+        if error.errno != errno.ENXIO:  # there is nothing from here on
+            raise
+        return offset, b""
     finally:
         os.close(fd)
 

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from jobd import journal, procfs, sockets
+from jobd import job_cgroup, journal, procfs, sockets
 from jobd.job_run import JobRun
 from jobd.journal import Journal
 from jobd.layout import StateDirectory
@@ -19,7 +19,7 @@ from jobd.link import Link
 from jobd.messages import Assignment
 from jobd.plain import run_plainly
 from jobd.plan import Plan
-from jobd.process import signal_name
+from jobd.process import end_adopted, signal_name
 from jobd.states import JobState
 
 log = logging.getLogger("jobd.runner")
@@ -45,15 +45,33 @@ def run_job(state: StateDirectory, job_id: str, engine: Engine) -> int:
     with _lock(directory.runner_lock) as locked:
         if not locked:
             return EXIT_LOCKED
+        # What modules start must not get away; all this holds for the threads that are started after it.
         procfs.become_subreaper()
-        plan = Plan.model_validate_json(directory.plan.read_bytes())
-        assignment = Assignment.model_validate_json(directory.assignment.read_bytes())
-        link = Link(state.run / sockets.RUNNERS, job_id)
-        with _doorbell(state.run / sockets.DOORBELL, job_id) as ring, _open(directory.journal) as lines:
-            run = JobRun(plan=plan, assignment=assignment, directory=directory, journal=lines, link=link, ring=ring)
-            verdict = _run(run, engine)
-        link.close()
+        procfs.forbid_new_privileges()
+        with job_cgroup.inhabit(job_id):
+            verdict = _run_in(state, job_id, engine)
         return EXIT_DONE if verdict is not None else EXIT_NOT_DONE
+
+
+def _run_in(state: StateDirectory, job_id: str, engine: Engine) -> JobState | None:
+    directory = state.job(job_id)
+    plan = Plan.model_validate_json(directory.plan.read_bytes())
+    assignment = Assignment.model_validate_json(directory.assignment.read_bytes())
+    link = Link(state.run / sockets.RUNNERS, job_id)
+    try:
+        with _doorbell(state.run / sockets.DOORBELL, job_id) as ring, _open(directory.journal) as lines:
+            run = JobRun(
+                plan=plan,
+                assignment=assignment,
+                directory=directory,
+                journal=lines,
+                link=link,
+                ring=ring,
+                clear=end_adopted,
+            )
+            return _run(run, engine)
+    finally:
+        link.close()
 
 
 def _run(run: JobRun, engine: Engine) -> JobState | None:

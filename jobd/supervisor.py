@@ -13,7 +13,7 @@ from typing import Any
 
 from structlog.typing import FilteringBoundLogger
 
-from jobd import endings, events, procfs, runner
+from jobd import endings, events, job_cgroup, procfs, runner
 from jobd.errors import JobdError
 from jobd.events import JobEvent, Occurrence
 from jobd.ingest import Ingest
@@ -258,5 +258,6 @@ def _cancel(job: Job, *, launched: bool, reason: str) -> list[Occurrence]:
 
 
 def _kill_leftovers(job_id: str) -> list[procfs.Process]:
+    killed = job_cgroup.remove_stale(job_id)
     mark = f"JOBD_JOB_ID={job_id}".encode()
-    return procfs.end_all(lambda: procfs.find(session=None, mark=mark), grace=0)
+    return killed + procfs.end_all(lambda: procfs.find(session=None, mark=mark), grace=0)

@@ -47,7 +47,10 @@ async def _new_pieces(
         if attempt == 0:
             attempt = 1
         path = directory.log(entry.step, entry.name, attempt)
-        while data := await asyncio.to_thread(read_piece, path, offset):
+        while True:
+            offset, data = await asyncio.to_thread(read_piece, path, offset)
+            if not data:
+                break
             yield pb.LogsResponse(step=entry.step, entry=entry.name, attempt=attempt, offset=offset, data=data)
             offset += len(data)
             places[key] = (attempt, offset)

@@ -18,10 +18,10 @@ ANSWERS = {
     "describe jobapi.v1.JobService": "( .jobapi.v1.WatchRequest ) returns ( stream .jobapi.v1.WatchResponse )",
     "describe jobapi.v1.WatchRequest": "int64 after_sequence = 2",
     "grpc.health.v1.Health/Check": '"SERVING"',
-    "jobapi.v1.ServerService/GetServerInfo": '"maxMessageBytes": "4194304"',
-    "jobapi.v1.ModuleService/ListModules": '"paramName": "output"',
+    "jobapi.v1.ServerService/GetServerInfo": '"max_message_bytes": "4194304"',
+    "jobapi.v1.ModuleService/ListModules": '"param_name": "output"',
     "jobapi.v1.JobService/Submit": '"name": "example_job"',
-    "jobapi.v1.JobService/Watch": '"jobSucceeded": {}',
+    "jobapi.v1.JobService/Watch": '"job_succeeded": {}',
     "jobapi.v1.JobService/Logs": "",
     "jobapi.v1.JobService/List": '"JOB_STATE_SUCCEEDED"',
     "jobapi.v1.ArtifactService/Download": '"sha256": "',
@@ -34,13 +34,13 @@ ANSWERS = {
 def env(workshop: Any, daemon: Any, sample: Path) -> dict[str, str]:
     """What the commands of the documentation count on."""
     workshop.require("go", "bash", "base64")
-    own = {
+    env: dict[str, str] = daemon.env
+    return env | {
         "PATH": f"{workshop.grpcurl().parent}:{os.environ['PATH']}",
         "HOST": daemon.address,
         "AUTH": f"authorization: Bearer {daemon.token_file.read_text().strip()}",
         "VIDEO": str(sample),
     }
-    return daemon.env | own
 
 
 def run(command: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
