@@ -109,6 +109,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="WHAT",
         help="what entries may use at once: cpus=N,memory=8GiB,gpus=N,NAME=N (this machine's cpus)",
     )
+    add("--reserve", metavar="SIZE", help="how much of the disk stays free (1GiB or 5 %%, whichever is smaller)")
+    add("--keep-jobs", type=float, metavar="DAYS", help="how long an ended job is kept; 0 for ever (30)")
+    add("--keep-failed", type=float, metavar="DAYS", help="how long a job stays ready for a retry (7)")
+    add("--keep-logs", type=float, metavar="DAYS", help="how long logs of an ended job are kept (30)")
+    add("--most-jobs", type=int, metavar="N", help="how many ended jobs are kept; 0 for any number (50000)")
+    add("--most-bytes", metavar="SIZE", help="what ended jobs may take on disk together; 0 for any amount (0)")
     add("--log-format", choices=("auto", "console", "json"), help="of the daemon's own log (auto)")
     add("--log-level", choices=("debug", "info", "warning", "error"), help="of the daemon's own log (info)")
     _add_upkeep(commands)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobd.errors import InvalidInputError, JobdError
+from jobd.errors import DiskFullError, InvalidInputError, JobdError, is_disk_full
 from jobd.events import FailureKind
 from jobd.layout import sync_directory
 from jobd.names import ascii_controls
@@ -112,6 +112,8 @@ def copy_in(source: Path, target: Path) -> Stored:
         else:
             raise InvalidInputError(f"{source} is {_kind(status.st_mode)}, not a file or a folder")
     except (OSError, shutil.Error) as error:
+        if is_disk_full(error) or "[Errno 28]" in str(error):  # a folder's copy tells its errors as text
+            raise DiskFullError(f"{source} could not be copied: the daemon's disk is full", hint="make room") from error
         raise InvalidInputError(f"{source} cannot be copied: {_plain(error)}") from error
     return check_output(target, target.name)
 

@@ -16,7 +16,9 @@ from pydantic_settings import (
 
 from jobd.capacity import parse_capacity
 from jobd.errors import ConfigError
+from jobd.manifest import Bytes
 from jobd.plan import Capacity
+from jobd.retention import RetentionPolicy
 
 
 class LogFormat(StrEnum):
@@ -57,8 +59,32 @@ class Config(BaseSettings):
     """For how many seconds a job waits for Prefect before it runs without it."""
     capacity: Annotated[Capacity, NoDecode] = Field(default_factory=lambda: parse_capacity(""))
     """What entries may use at once, as `cpus=4,memory=8GiB,gpus=1,licences=2`."""
+    reserve: Bytes | None = None
+    """So many bytes of the disk stay free, as `2GiB`; by default 1 GiB or 5 %, whichever is smaller."""
+    keep_jobs: float = Field(default=30.0, ge=0)
+    """For how many days an ended job is kept; 0 for ever."""
+    keep_failed: float = Field(default=7.0, ge=0)
+    """For how many days a job that did not succeed keeps what a retry would use again; 0 as long as the job."""
+    keep_logs: float = Field(default=30.0, ge=0)
+    """For how many days the logs of an ended job are kept; 0 as long as the job."""
+    most_jobs: int = Field(default=50_000, ge=0)
+    """So many ended jobs are kept; 0 any number."""
+    most_bytes: Bytes = 0
+    """So many bytes may the folders of ended jobs take together, as `500GiB`; 0 any number."""
     log_format: LogFormat = LogFormat.AUTO
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
+
+    @property
+    def retention(self) -> RetentionPolicy:
+        """How long what is kept."""
+        days = 86400.0
+        return RetentionPolicy(
+            keep_jobs=self.keep_jobs * days or None,
+            keep_failed=self.keep_failed * days or None,
+            keep_logs=self.keep_logs * days or None,
+            most_jobs=self.most_jobs or None,
+            most_bytes=self.most_bytes or None,
+        )
 
     @field_validator("state_dir", mode="after")
     @classmethod

@@ -2,24 +2,24 @@
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
-from time import time
 
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from jobd import __version__, cgroup, job_cgroup
+from jobd import __version__, cgroup, job_cgroup, reserve, state_lock
 from jobd.access import AccessFile, load_token
+from jobd.audit import AuditLog
 from jobd.bells import Bells
 from jobd.catalog import Catalog
 from jobd.config import Config
 from jobd.dashboard_cancels import watch_cancels
-from jobd.errors import ConfigError, StateDirectoryLockedError
+from jobd.errors import ConfigError
 from jobd.ingest import Ingest
 from jobd.launcher import Launcher
 from jobd.layout import StateDirectory, write_durably
@@ -29,6 +29,7 @@ from jobd.prefect_pidfile import end_leftover
 from jobd.prefect_server import PrefectServer, RemotePrefect
 from jobd.prefect_status import Prefect
 from jobd.recorder import Recorder
+from jobd.retention import Retention
 from jobd.rpc.artifact_service import ArtifactService
 from jobd.rpc.job_service import JobService
 from jobd.rpc.module_service import ModuleService
@@ -44,7 +45,7 @@ from jobd.uploads import Uploads
 
 _GRACE_SECONDS = 10.0
 """How long calls may go on while the daemon shuts down."""
-_UPLOAD_DAYS = 1.0
+_AGAIN_SECONDS = 5.0
 _DEFAULT_TCP = "127.0.0.1:50051"
 
 
@@ -53,7 +54,7 @@ async def serve(config: Config) -> None:
     log: FilteringBoundLogger = structlog.get_logger()
     state = StateDirectory(config.state_dir)
     state.make()
-    with _lock(state):
+    with state_lock.hold(state):
         cgroup.step_aside()  # before anything is started
         log.info("containment", how=job_cgroup.describe())
         stop = _stop_on_signals()
@@ -71,7 +72,8 @@ async def _running(config: Config, state: StateDirectory, log: FilteringBoundLog
     prefect = _prefect(config, state, log)
     api = PrefectApi(prefect.api_url, auth=_secret("AUTH_STRING"), key=_secret("KEY"))
     catalog = Catalog(config.modules)
-    uploads = Uploads(state.uploads)
+    disk_reserve = reserve.Reserve(state.root, config.reserve)
+    uploads = Uploads(state.uploads, disk_reserve)
     ingest = Ingest(state, store, log)
     scheduler = Scheduler(config.capacity)
     launcher = Launcher(
@@ -84,7 +86,10 @@ async def _running(config: Config, state: StateDirectory, log: FilteringBoundLog
         log=log,
     )
     supervisor = Supervisor(state=state, store=store, ingest=ingest, scheduler=scheduler, launcher=launcher, log=log)
-    submissions = Submissions(state=state, store=store, catalog=catalog, uploads=uploads, capacity=config.capacity)
+    submissions = Submissions(
+        state=state, store=store, catalog=catalog, uploads=uploads, capacity=config.capacity, reserve=disk_reserve
+    )
+    retention = Retention(state=state, store=store, policy=config.retention, supervised=supervisor.holds, log=log)
     watcher = Watcher(store, bells, dashboard_url=prefect.ui_url)
     supervisor.lines = RunnerLines(
         state, scheduler, connected=supervisor.connected, hung_up=supervisor.hung_up, log=log
@@ -108,11 +113,11 @@ async def _running(config: Config, state: StateDirectory, log: FilteringBoundLog
         modules=ModuleService(catalog),
         server=ServerService(prefect=prefect, cpus=config.capacity.cpus, count=store.count),
         token=load_token(state),
+        audit=AuditLog(state.audit, log=log),
         log=log,
     )
     addresses = _addresses(config, state)
     await asyncio.to_thread(job_cgroup.remove_abandoned)
-    uploads.remove_older(time() - _UPLOAD_DAYS * 86400)
     submissions.remove_strays()
     bell = ingest.listen()
     await supervisor.lines.open()
@@ -121,14 +126,16 @@ async def _running(config: Config, state: StateDirectory, log: FilteringBoundLog
     access = AccessFile(state, addresses)
     access.write(log)
     log.info("serving", version=__version__, addresses=addresses, state_dir=str(state.root), dashboard=prefect.ui_url)
-    works = (
-        prefect.run(),
-        launcher.nursery.run(),
-        supervisor.watch(),
-        watch_cancels(prefect=prefect, api=api, store=store, cancel=supervisor.cancel, log=log),
-        Recorder(prefect=prefect, api=api, store=store, log=log).run(),
-    )
-    tasks = [asyncio.create_task(work) for work in works]
+    works: dict[str, Callable[[], Awaitable[None]]] = {
+        "prefect": prefect.run,
+        "nursery": launcher.nursery.run,
+        "supervisor": supervisor.watch,
+        "cancels": partial(watch_cancels, prefect=prefect, api=api, store=store, cancel=supervisor.cancel, log=log),
+        "recorder": Recorder(prefect=prefect, api=api, store=store, log=log).run,
+        "retention": retention.run,
+        "reserve": partial(reserve.keep, disk_reserve, hold_back=scheduler.hold_back, resume=scheduler.resume, log=log),
+    }
+    tasks = [asyncio.create_task(_keep_going(name, work, log)) for name, work in works.items()]
     try:
         yield
     finally:
@@ -145,23 +152,14 @@ async def _running(config: Config, state: StateDirectory, log: FilteringBoundLog
         await asyncio.to_thread(store.close)
 
 
-@contextlib.contextmanager
-def _lock(state: StateDirectory) -> Iterator[None]:
-    fd = os.open(state.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.pread(fd, 100, 0).decode(errors="replace").strip() or "another process"
-        os.close(fd)
-        raise StateDirectoryLockedError(
-            f"{state.root} is served by another daemon: {holder}", hint="stop that one, or use another --state-dir"
-        ) from None
-    try:
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
-        yield
-    finally:
-        os.close(fd)
+async def _keep_going(name: str, work: Callable[[], Awaitable[None]], log: FilteringBoundLogger) -> None:
+    """Do a work that has no end, and begin it anew should it break down, until cancelled."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            log.exception("work_broke_down", work=name, again_seconds=_AGAIN_SECONDS)
+        await asyncio.sleep(_AGAIN_SECONDS)
 
 
 def _stop_on_signals() -> asyncio.Event:

@@ -16,8 +16,9 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError, OperationalError
 
-from jobd.errors import DrainingError, StorageError
+from jobd.errors import DiskFullError, DrainingError, StorageError
 
 T = TypeVar("T")
 
@@ -177,7 +178,7 @@ class Writer:
             with contextlib.suppress(sqlite3.Error):
                 connection.connection.rollback()
             self._rolled_back()
-            failure = StorageError(f"the store could not be written: {error}", hint="see the daemon's log and its disk")
+            failure = _refusal(error)
             for change in group:
                 change.future.set_exception(failure)
             return
@@ -189,12 +190,20 @@ class Writer:
                 change.future.set_exception(failed)
 
 
+def _refusal(error: Exception) -> StorageError:
+    """Say what it means that a change could not be written, without what the database layer adds for programmers."""
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
+    if getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+        return DiskFullError("the disk is full: the store could not be written", hint="make room, and try again")
+    return StorageError(f"the store could not be written: {cause}", hint="see the daemon's log and its disk")
+
+
 def _try(connection: Connection, change: _Change) -> tuple[_Change, Any, Exception | None]:
     savepoint = connection.begin_nested()
     try:
         result = change.work(connection)
     except Exception as error:  # noqa: BLE001 - one change that fails takes nobody else's along
         savepoint.rollback()
-        return change, None, error
+        return change, None, _refusal(error) if isinstance(error, OperationalError) else error
     savepoint.commit()
     return change, result, None

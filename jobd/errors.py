@@ -3,6 +3,7 @@
 The docstring of a class is its default message; `reason` is its stable machine code on the wire.
 """
 
+import errno
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -154,6 +155,11 @@ class DiskFullError(StorageError):
     """The daemon's disk is too full to take on more."""
 
     reason = "DISK_FULL"
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Tell whether an error means that there is no room, be it for bytes, for files, or within a quota."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 class StateDirectoryLockedError(JobdError):

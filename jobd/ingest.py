@@ -6,7 +6,7 @@ import socket
 from structlog.typing import FilteringBoundLogger
 
 from jobd import endings, journal, sockets
-from jobd.errors import IllegalTransitionError
+from jobd.errors import IllegalTransitionError, StorageError
 from jobd.events import Occurrence
 from jobd.layout import StateDirectory
 from jobd.store import Store
@@ -24,6 +24,8 @@ class Ingest:
         self._locks: dict[str, asyncio.Lock] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._rung: set[str] = set()
+        self._refused: set[str] = set()
+        """Jobs of which the store last refused to take something in; that is told once."""
 
     def listen(self) -> socket.socket:
         """Answer the doorbell from now on; the caller closes the socket after removing it from the loop."""
@@ -66,14 +68,23 @@ class Ingest:
         """Let go of a job that has ended."""
         self._offsets.pop(job_id, None)
         self._locks.pop(job_id, None)
+        self._refused.discard(job_id)
 
     async def _take_rung(self, job_id: str) -> None:
         self._rung.discard(job_id)
         try:
             await self.take(job_id)
+        except StorageError as error:
+            if job_id not in self._refused:
+                self._log.error("ingest_refused", job=job_id, error=error.message)
+            self._refused.add(job_id)
         except Exception:  # noqa: BLE001 - told in full; it must not end the care of other jobs
             # The next ring or look tries again; the lines stay in the journal until then.
             self._log.exception("ingest_failed", job=job_id)
+        else:
+            if job_id in self._refused:
+                self._refused.discard(job_id)
+                self._log.info("ingest_goes_on", job=job_id)
 
     async def _record(self, job_id: str, chunk: journal.Chunk, offset: int) -> None:
         future = self._store.ingest(job_id, chunk.occurrences, start=offset, end=chunk.offset)

@@ -339,8 +339,11 @@ class JobRun:
 
     def _record(self, *happened: JobEvent, durable: bool = False) -> None:
         now = time()
+        # Progress is told again; everything else waits for room on the disk, and its entry with it.
+        needed = not all(isinstance(event, events.EntryProgress) for event in happened)
         with self._lock:
-            self._journal.append([Occurrence(time=now, event=event) for event in happened], durable=durable)
+            occurrences = [Occurrence(time=now, event=event) for event in happened]
+            self._journal.append(occurrences, durable=durable, needed=needed)
         self._ring()
 
 

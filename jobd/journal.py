@@ -9,12 +9,17 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from time import sleep
 from types import TracebackType
 from typing import Self
 
 from pydantic import ValidationError
 
+from jobd.errors import is_disk_full
 from jobd.events import Occurrence
+
+_FULL_SECONDS = 1.0
+"""How often it is tried again to write when the disk is full."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,24 +86,34 @@ class Journal:
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._end = end
         os.ftruncate(self._fd, end)
-        os.lseek(self._fd, end, os.SEEK_SET)
 
-    def append(self, occurrences: Sequence[Occurrence], *, durable: bool) -> None:
+    def append(self, occurrences: Sequence[Occurrence], *, durable: bool, needed: bool = True) -> None:
         """Write the lines in one piece; when it returns and `durable` is set, they are on disk.
 
-        OSError when the disk refuses: the job then cannot go on, because what is not written did not happen.
+        When the disk is full it waits until there is room, because what is not written did not happen, and what is
+        told twice did not either; lines that are not `needed` are dropped instead. OSError when the disk refuses
+        for another reason: the job then cannot go on.
         """
         data = b"".join(map(encode, occurrences))
-        try:
-            _write_all(self._fd, data)
-        except OSError:
-            # What follows a torn line could never be read again.
-            os.ftruncate(self._fd, self._end)
-            os.lseek(self._fd, self._end, os.SEEK_SET)
-            raise
-        self._end += len(data)
+        while (data := self._write(data)) and needed:
+            sleep(_FULL_SECONDS)
         if durable:
             os.fdatasync(self._fd)
+
+    def _write(self, data: bytes) -> bytes:
+        """Write as many whole lines as there is room for, and give the others."""
+        written = 0
+        try:
+            written = os.pwrite(self._fd, data, self._end)
+        except OSError as error:
+            if not is_disk_full(error):
+                raise
+        whole = data.rfind(b"\n", 0, written) + 1
+        if whole < written:
+            # A torn line would hide every line after it.
+            os.ftruncate(self._fd, self._end + whole)
+        self._end += whole
+        return data[whole:]
 
     def close(self) -> None:
         """Put everything on disk and close."""
@@ -114,9 +129,3 @@ class Journal:
     ) -> None:
         """Close."""
         self.close()
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]

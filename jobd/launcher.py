@@ -7,6 +7,7 @@ from time import monotonic, time
 from structlog.typing import FilteringBoundLogger
 
 from jobd import endings, events
+from jobd.errors import is_disk_full
 from jobd.events import JobEvent, Occurrence
 from jobd.jobs import Job
 from jobd.layout import StateDirectory, write_durably
@@ -20,6 +21,8 @@ from jobd.store import Store
 
 _WAIT_SECONDS = 0.5
 """How often a job that waits for Prefect is told why."""
+_FULL_SECONDS = 5.0
+"""How often it is tried again to start a job when the disk is full."""
 
 
 class Launcher:
@@ -63,7 +66,7 @@ class Launcher:
         if now is not None and job.id not in self.cancelled:
             self._scheduler.want_start(job.id, _first_wish(plan, now))
             if self._scheduler.waits(job.id):
-                await self._say_waiting(job.id, "it waits for capacity")
+                await self._say_waiting(job.id, self._scheduler.held_back or "it waits for capacity")
 
     async def launch(self, job_id: str) -> None:
         """Give a job, for which there is capacity now, its runner."""
@@ -72,7 +75,7 @@ class Launcher:
         if job is None or job_id in self.cancelled:
             return
         try:
-            await asyncio.to_thread(self._write_assignment, job)
+            await self._write_when_room(job)
         except OSError as error:
             self._log.exception("assignment_not_written", job=job_id)
             ending = occurring(endings.failed(job, f"its folder cannot be written: {error}"))
@@ -98,6 +101,19 @@ class Launcher:
             for task in ready:
                 task.cancel()
         return self._prefect.status.ready
+
+    async def _write_when_room(self, job: Job) -> None:
+        """Write the assignment, as soon as the disk has room for it; OSError when it refuses for another reason."""
+        while job.id not in self.cancelled:
+            try:
+                await asyncio.to_thread(self._write_assignment, job)
+            except OSError as error:
+                if not is_disk_full(error):
+                    raise
+                self._log.warning("assignment_waits", job=job.id, error=str(error))
+                await asyncio.sleep(_FULL_SECONDS)
+            else:
+                return
 
     async def _say_waiting(self, job_id: str, reason: str) -> None:
         def decision(job: Job) -> list[Occurrence]:

@@ -22,6 +22,16 @@ class StateDirectory:
         return self.root / "jobd.db"
 
     @property
+    def audit(self) -> Path:
+        """The audit log; older ones have a number at their end."""
+        return self.root / "audit.jsonl"
+
+    @property
+    def nursery_log(self) -> Path:
+        """What the process that forks runners has to say."""
+        return self.root / "nursery.log"
+
+    @property
     def token(self) -> Path:
         """The token for TCP clients."""
         return self.root / "token"
@@ -124,9 +134,13 @@ def write_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
     """Put a whole new file in place: readers see the old one or the new one, also after a power cut."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
-    with os.fdopen(fd, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
     sync_directory(path.parent)

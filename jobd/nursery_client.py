@@ -82,7 +82,9 @@ class NurseryClient:
 
     async def _spawn(self, theirs: socket.socket) -> asyncio.subprocess.Process:
         log_fd = os.open(
-            self._state_directory / "nursery.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600
+            self._state_directory / "nursery.log",
+            os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC,
+            0o600,
         )
         try:
             return await asyncio.create_subprocess_exec(

@@ -4,6 +4,7 @@ It speaks to Prefect's REST API only. Nothing waits for it: a broken dashboard h
 """
 
 import asyncio
+import contextlib
 import uuid
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ from time import time
 from structlog.typing import FilteringBoundLogger
 
 from jobd.backoff import delay_before
-from jobd.errors import PrefectApiError
+from jobd.errors import JobNotFoundError, PrefectApiError
 from jobd.jobs import Entry, Job
 from jobd.prefect_api import FlowRun, PrefectApi, StateType, TaskRun
 from jobd.prefect_status import Prefect
@@ -59,7 +60,8 @@ class Recorder:
             if self._prefect.status.ready:
                 for job_id in await asyncio.to_thread(self._store.unrecorded, _AT_ONCE):
                     if self._due.get(job_id, 0.0) <= time():
-                        await self._look(await asyncio.to_thread(self._store.get, job_id))
+                        with contextlib.suppress(JobNotFoundError):  # deleted in between
+                            await self._look(await asyncio.to_thread(self._store.get, job_id))
 
     async def _look(self, job: Job) -> None:
         try:

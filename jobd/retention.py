@@ -214,7 +214,7 @@ class Retention:
         self._store.decide(removal.job_id, lambda job: happened if job.terminal else []).result()
 
     def _bound_logs(self) -> None:
-        trim_log(self._state.root / "nursery.log", self._policy.nursery_log_bytes)
+        trim_log(self._state.nursery_log, self._policy.nursery_log_bytes)
         for path in self._state.jobs.glob("*/runner.log"):
             trim_log(path, self._policy.runner_log_bytes)
 

@@ -11,6 +11,8 @@ from itertools import count
 
 from jobd.plan import Capacity, Resources
 
+_RETURN = "runners of an earlier daemon are awaited"
+
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
@@ -50,15 +52,20 @@ class Scheduler:
         self._jobs: dict[str, _JobShare] = {}
         self._queue: list[Ticket] = []
         self._turns = count()
-        self._held_back = False
+        self._held_back: set[str] = set()
 
-    def hold_back(self) -> None:
-        """Grant nothing until `resume`: after a restart, runners first tell what they hold."""
-        self._held_back = True
+    @property
+    def held_back(self) -> str:
+        """Why nothing is granted at all; empty when that is not so."""
+        return "; ".join(sorted(self._held_back))
 
-    def resume(self) -> None:
-        """Grant again."""
-        self._held_back = False
+    def hold_back(self, reason: str = _RETURN) -> None:
+        """Grant nothing until `resume` is told the same reason."""
+        self._held_back.add(reason)
+
+    def resume(self, reason: str = _RETURN) -> None:
+        """Grant again, unless there is another reason not to."""
+        self._held_back.discard(reason)
         self._grant()
 
     def know(self, job_id: str, *, priority: int, number: int) -> None:
@@ -110,6 +117,8 @@ class Scheduler:
         """Say what an entry, or the start of a job as None, waits for; empty when it does not wait."""
         for place, ticket in enumerate(self._queue):
             if (ticket.job_id, ticket.key) == (job_id, key):
+                if self._held_back:
+                    return f"it waits: {self.held_back}"
                 ahead = "nothing is" if place == 0 else "1 other is" if place == 1 else f"{place} others are"
                 return f"it waits for {self._wish(ticket.resources)}; {ahead} before it"
         return ""

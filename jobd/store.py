@@ -49,8 +49,9 @@ class Store(Archive):
 
     def close(self) -> None:
         """Finish every change and close."""
-        self._writer.close()
+        # The readers go first, so that the last connection, the writer's, can move its log into the database.
         super().close()
+        self._writer.close()
 
     def accept(self, acceptance: Acceptance) -> "Future[tuple[Job, bool]]":
         """Take a job on, or give the one that this request_id made before and True.

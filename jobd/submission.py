@@ -19,6 +19,8 @@ from jobd.jobs import Job, new_job
 from jobd.layout import StateDirectory, sync_directory
 from jobd.plan import Capacity, Plan, PlanInput
 from jobd.planner import make_plan
+from jobd.removal import delete_job, tree_size
+from jobd.reserve import Reserve
 from jobd.retry import find_reuse
 from jobd.store import Acceptance, Store
 from jobd.uploads import Uploads
@@ -53,14 +55,22 @@ class Submissions:
     """The way in."""
 
     def __init__(
-        self, *, state: StateDirectory, store: Store, catalog: Catalog, uploads: Uploads, capacity: Capacity
+        self,
+        *,
+        state: StateDirectory,
+        store: Store,
+        catalog: Catalog,
+        uploads: Uploads,
+        capacity: Capacity,
+        reserve: Reserve | None = None,
     ) -> None:
-        """Take jobs into `store` that fit `capacity`."""
+        """Take jobs into `store` that fit `capacity`, as long as the disk has more free than `reserve`."""
         self._state = state
         self._store = store
         self._catalog = catalog
         self._uploads = uploads
         self._capacity = capacity
+        self._reserve = reserve or Reserve(state.root, 0)
 
     async def plan(self, document: bytes) -> Plan:
         """Check a job file in full; InvalidJobError holds everything that is wrong with it."""
@@ -72,6 +82,7 @@ class Submissions:
         earlier = await asyncio.to_thread(self._store.find_request, submission.request_id, digest)
         if earlier is not None:
             return earlier, True
+        self._reserve.check()
         plan = await self.plan(submission.document)
         acceptance = await asyncio.to_thread(self._prepare, submission, plan, digest)
         job, existed = await self._accept(acceptance)
@@ -100,13 +111,12 @@ class Submissions:
         earlier = await asyncio.to_thread(self._store.find_request, request_id, digest)
         if earlier is not None:
             return earlier, True
+        self._reserve.check()
         return await self._accept(await asyncio.to_thread(self._prepare_retry, job_id, request_id, digest))
 
     async def delete(self, job_id: str) -> None:
         """Remove a job that has ended, with all that is kept of it; JobNotEndedError when it has not."""
-        await asyncio.wrap_future(self._store.delete(job_id))
-        # The rows are gone first: a folder that a crash leaves behind belongs to no job, and goes at the next start.
-        await asyncio.to_thread(shutil.rmtree, self._state.job(job_id).root, ignore_errors=True)
+        await asyncio.to_thread(delete_job, self._state, self._store, job_id)
 
     def remove_strays(self) -> int:
         """Remove the folders of jobs that were never accepted, which a crash in the middle leaves; count them."""
@@ -202,6 +212,8 @@ class Submissions:
     def _copy_inputs(self, job_id: str, sources: Mapping[str, Source]) -> dict[str, Stored]:
         """Copy every input under each of the names by which entries use it."""
         directory = self._state.job(job_id)
+        needed = sum(tree_size(Path(source.path)) for source in sources.values() if Path(source.path).is_absolute())
+        self._reserve.check(needed)
         directory.artifacts.mkdir(mode=0o700, parents=True)
         store = ArtifactStore(directory.artifacts)
         stored = {name: self._copy(source, store.path(name)) for name, source in sources.items()}

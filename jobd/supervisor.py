@@ -14,7 +14,7 @@ from typing import Any
 from structlog.typing import FilteringBoundLogger
 
 from jobd import endings, events, job_cgroup, procfs, runner
-from jobd.errors import JobdError
+from jobd.errors import JobdError, JobNotFoundError, StorageError
 from jobd.events import JobEvent, Occurrence
 from jobd.ingest import Ingest
 from jobd.jobs import Job
@@ -153,6 +153,10 @@ class Supervisor:
         if not self._expected:
             self._returned.set()
 
+    def holds(self, job_id: str) -> bool:
+        """Tell whether a job is still looked after: its runner may live, also when the job has ended."""
+        return job_id in self._launcher.launched
+
     def hung_up(self, job_id: str) -> None:
         """Look after a runner that has gone from the line."""
         self._start_task(self._check(job_id))
@@ -186,7 +190,11 @@ class Supervisor:
             if ended is None and monotonic() - self._launcher.launched[job_id] < _FORK_SECONDS:
                 return  # it may not have taken its lock yet
             await self._ingest.take(job_id)
-            job = await asyncio.to_thread(self._store.get, job_id)
+            try:
+                job = await asyncio.to_thread(self._store.get, job_id)
+            except JobNotFoundError:  # it had ended, and was deleted before its runner was gone
+                self._let_go(job_id)
+                return
             if not job.terminal:
                 job = await self._recover(job, ended)
             if job.terminal:
@@ -245,6 +253,8 @@ class Supervisor:
     async def _guard(self, work: _Work) -> None:
         try:
             await work
+        except StorageError as error:
+            self._log.warning("supervision_waits", error=error.message)
         except Exception:  # noqa: BLE001 - told in full
             # One job's trouble must not end the care of the others; the next look tries again.
             self._log.exception("supervision_failed")

@@ -20,6 +20,7 @@ from pathlib import Path
 from jobd.artifacts import OutputError, Stored, check_output, copy_in, sync_tree
 from jobd.errors import InvalidInputError
 from jobd.layout import sync_directory, write_durably
+from jobd.reserve import Reserve
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
@@ -40,12 +41,16 @@ class Upload:
 class Uploads:
     """The uploads in one folder."""
 
-    def __init__(self, folder: Path) -> None:
-        """Serve `folder`."""
+    def __init__(self, folder: Path, reserve: Reserve | None = None) -> None:
+        """Serve `folder`, as long as its disk has more free than `reserve`."""
         self._folder = folder
+        self._reserve = reserve or Reserve(folder, 0)
 
     async def receive(self, pieces: AsyncIterable[bytes], *, folder: bool) -> Upload:
-        """Take the bytes of a file, or of a folder's tar; nothing stays of a transfer that breaks."""
+        """Take the bytes of a file, or of a folder's tar; nothing stays of a transfer that breaks.
+
+        DiskFullError when it would use up the reserve.
+        """
         upload_id = secrets.token_hex(16)
         place = self._folder / f".{upload_id}"
         place.mkdir(mode=0o700)
@@ -53,6 +58,7 @@ class Uploads:
             digest, size = hashlib.sha256(), 0
             with (place / ("tar" if folder else "data")).open("xb") as file:
                 async for piece in pieces:
+                    self._reserve.check(len(piece))
                     file.write(piece)
                     digest.update(piece)
                     size += len(piece)
@@ -91,12 +97,6 @@ class Uploads:
                 shutil.rmtree(data, ignore_errors=True)
             else:
                 data.unlink(missing_ok=True)
-
-    def remove_older(self, time: float) -> None:
-        """Remove what was begun or completed before `time`, in seconds since the epoch."""
-        for place in self._folder.iterdir():
-            if place.stat().st_mtime < time:
-                shutil.rmtree(place, ignore_errors=True)
 
 
 def _unpack(place: Path) -> None:

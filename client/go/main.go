@@ -81,12 +81,12 @@ func (c *client) run(ctx context.Context, jobFile, param, path, artifact, folder
 	if err != nil {
 		return err
 	}
-	state, err := c.watch(ctx, job, func(*pb.Event) error { return nil })
-	if err != nil {
+	watch := &watch{jobs: c.jobs, job: job}
+	if err := watch.follow(ctx, toTheEnd); err != nil {
 		return err
 	}
-	if state != pb.JobState_JOB_STATE_SUCCEEDED {
-		return fmt.Errorf("job %s ended as %s", job, state)
+	if watch.state != pb.JobState_JOB_STATE_SUCCEEDED {
+		return fmt.Errorf("job %s ended as %s", job, watch.state)
 	}
 	if err := c.download(ctx, job, artifact, folder); err != nil {
 		return err
@@ -100,18 +100,19 @@ func (c *client) cancelAnother(ctx context.Context, jobFile, param, path string)
 	if err != nil {
 		return err
 	}
-	asked := false
-	_, err = c.watch(ctx, job, func(event *pb.Event) error {
-		if asked || event.GetEntryStarted() == nil {
-			return nil
-		}
-		asked = true
-		return retry(ctx, func(ctx context.Context) error {
-			_, err := c.jobs.Cancel(ctx, &pb.CancelRequest{Id: job, Reason: "the Go example shows how"})
-			return err
-		})
+	watch := &watch{jobs: c.jobs, job: job}
+	started := func(event *pb.Event) bool { return event.GetEntryStarted() != nil }
+	if err := watch.follow(ctx, started); err != nil {
+		return err
+	}
+	err = retry(ctx, func(ctx context.Context) error {
+		_, err := c.jobs.Cancel(ctx, &pb.CancelRequest{Id: job, Reason: "the Go example shows how"})
+		return err
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	return watch.follow(ctx, toTheEnd)
 }
 
 // submit uploads the input and submits the job; gives the job's id.

@@ -17,92 +17,93 @@ import (
 // silence is how long a stream may say nothing before it counts as dead: three heartbeats of 15 s.
 const silence = 45 * time.Second
 
-// watch follows a job to its end and gives the state it ended in. Each event is passed on once, in order, however
-// often the stream breaks; an error of take ends the watch.
-func (c *client) watch(ctx context.Context, job string, take func(*pb.Event) error) (pb.JobState, error) {
-	follower := follower{client: c, job: job, take: take}
+// watch is the place in a job's history that a client has reached.
+type watch struct {
+	jobs     pb.JobServiceClient
+	job      string
+	sequence int64
+	state    pb.JobState // a terminal one as soon as the job has ended
+}
+
+func toTheEnd(*pb.Event) bool { return false }
+
+// follow goes on from where the watch is, until the job ends or an event is enough. Each event is told once, in order,
+// however often the stream breaks.
+func (w *watch) follow(ctx context.Context, enough func(*pb.Event) bool) error {
 	outage := newOutage()
-	for {
-		before := follower.sequence
-		err := follower.read(ctx)
-		if follower.ended != pb.JobState_JOB_STATE_UNSPECIFIED {
-			fmt.Println("state", job, strings.TrimPrefix(follower.ended.String(), "JOB_STATE_"))
-			return follower.ended, nil
+	for !terminal(w.state) {
+		before := w.sequence
+		done, err := w.read(ctx, enough)
+		if done || err != nil && !transient(err) {
+			return err
 		}
-		if err != nil && !transient(err) {
-			return follower.ended, err
-		}
-		if follower.sequence > before {
+		if w.sequence > before {
 			outage = newOutage()
 		}
-		log.Printf("lost the stream after event %d, asking again: %v", follower.sequence, err)
+		log.Printf("lost the stream after event %d, asking again: %v", w.sequence, err)
 		if err := outage.wait(ctx, err); err != nil {
-			return follower.ended, err
-		}
-	}
-}
-
-// follower is the place in a job's history that a watch has reached.
-type follower struct {
-	client   *client
-	job      string
-	take     func(*pb.Event) error
-	sequence int64
-	ended    pb.JobState
-}
-
-// read reads one stream until it ends. A nil error without a terminal state means that the stream was cut short.
-func (f *follower) read(ctx context.Context) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	watchdog := time.AfterFunc(silence, func() { cancel(errSilent) })
-	defer watchdog.Stop()
-	stream, err := f.client.jobs.Watch(ctx, &pb.WatchRequest{Id: f.job, AfterSequence: f.sequence})
-	if err != nil {
-		return err
-	}
-	for f.ended == pb.JobState_JOB_STATE_UNSPECIFIED {
-		message, err := stream.Recv()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return errors.Join(err, context.Cause(ctx))
-		}
-		watchdog.Reset(silence)
-		if err := f.handle(message); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// handle takes one message of the stream; a heartbeat only proves that the daemon lives.
-func (f *follower) handle(message *pb.WatchResponse) error {
-	if snapshot := message.GetSnapshot(); snapshot != nil {
-		// Who asks after the last event of an ended job gets no terminal event: there is nothing left to tell.
-		if terminal(snapshot.GetState()) && f.sequence >= snapshot.GetLastSequence() {
-			f.ended = snapshot.GetState()
+// read reads one stream, and tells whether it came as far as it should; else the stream was cut short.
+func (w *watch) read(ctx context.Context, enough func(*pb.Event) bool) (done bool, err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	watchdog := time.AfterFunc(silence, func() { cancel(errSilent) })
+	defer watchdog.Stop()
+	stream, err := w.jobs.Watch(ctx, &pb.WatchRequest{Id: w.job, AfterSequence: w.sequence})
+	if err != nil {
+		return false, err
+	}
+	for {
+		message, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return false, nil
+		}
+		if err != nil {
+			return false, errors.Join(err, context.Cause(ctx))
+		}
+		watchdog.Reset(silence)
+		event, err := w.take(message)
+		if err != nil || terminal(w.state) || event != nil && enough(event) {
+			return err == nil, err
 		}
 	}
+}
+
+// take counts one message of the stream, and gives its event if it is a new one. A heartbeat only proves that the
+// daemon lives.
+func (w *watch) take(message *pb.WatchResponse) (*pb.Event, error) {
+	if snapshot := message.GetSnapshot(); terminal(snapshot.GetState()) && w.sequence >= snapshot.GetLastSequence() {
+		// Who asks after the last event of an ended job gets no terminal event: there is nothing left to tell.
+		w.end(snapshot.GetState())
+	}
 	event := message.GetEvent()
-	if event == nil || event.GetSequence() <= f.sequence {
-		return nil
+	if event == nil || event.GetSequence() <= w.sequence {
+		return nil, nil
 	}
-	if event.GetSequence() != f.sequence+1 {
-		return fmt.Errorf("event %d did not arrive before event %d", f.sequence+1, event.GetSequence())
+	if event.GetSequence() != w.sequence+1 {
+		return nil, fmt.Errorf("event %d did not arrive before event %d", w.sequence+1, event.GetSequence())
 	}
-	f.sequence = event.GetSequence()
-	fmt.Println("event", f.job, f.sequence, kind(event))
+	w.sequence = event.GetSequence()
+	fmt.Println("event", w.job, w.sequence, kind(event))
 	switch event.GetKind().(type) {
 	case *pb.Event_JobSucceeded:
-		f.ended = pb.JobState_JOB_STATE_SUCCEEDED
+		w.end(pb.JobState_JOB_STATE_SUCCEEDED)
 	case *pb.Event_JobFailed:
-		f.ended = pb.JobState_JOB_STATE_FAILED
+		w.end(pb.JobState_JOB_STATE_FAILED)
 	case *pb.Event_JobCancelled:
-		f.ended = pb.JobState_JOB_STATE_CANCELLED
+		w.end(pb.JobState_JOB_STATE_CANCELLED)
 	}
-	return f.take(event)
+	return event, nil
+}
+
+func (w *watch) end(state pb.JobState) {
+	w.state = state
+	fmt.Println("state", w.job, strings.TrimPrefix(state.String(), "JOB_STATE_"))
 }
 
 func terminal(state pb.JobState) bool {

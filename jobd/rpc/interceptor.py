@@ -8,7 +8,8 @@ import grpc
 from structlog.typing import FilteringBoundLogger
 
 from jobd.access import check_token
-from jobd.errors import JobdError
+from jobd.audit import AuditLog
+from jobd.errors import DiskFullError, JobdError, is_disk_full
 from jobd.rpc.context import Context, Handler
 from jobd.rpc.status import status_of
 
@@ -21,9 +22,10 @@ _HEALTH = "/grpc.health.v1.Health/"
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Checks the token of calls over TCP, and turns errors into statuses."""
 
-    def __init__(self, *, token: str, log: FilteringBoundLogger) -> None:
+    def __init__(self, *, token: str, audit: AuditLog, log: FilteringBoundLogger) -> None:
         """Take the token that TCP clients must send."""
         self._token = token
+        self._audit = audit
         self._log = log
 
     async def intercept_service(
@@ -47,9 +49,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         async def call(request: Any, context: Context) -> Any:  # noqa: ANN401 - any message
             try:
                 self._check(context)
-                return await behaviour(request, context)
+                answer = await behaviour(request, context)
             except Exception as error:  # noqa: BLE001 - the one place where whatever happened becomes a status
+                self._audit.note(method=method, peer=context.peer(), asked=request, error=error)
                 await self._abort(context, method, error)
+            else:
+                self._audit.note(method=method, peer=context.peer(), asked=request, answer=answer)
+                return answer
 
         wrapped: Handler = make(call, handler.request_deserializer, handler.response_serializer)
         return wrapped
@@ -66,6 +72,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 async for message in behaviour(request, context):
                     yield message
             except Exception as error:  # noqa: BLE001 - the one place where whatever happened becomes a status
+                self._audit.note(method=method, peer=context.peer(), asked=request, error=error)
                 await self._abort(context, method, error)
 
         wrapped: Handler = make(call, handler.request_deserializer, handler.response_serializer)
@@ -80,6 +87,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     async def _abort(self, context: Context, method: str, error: Exception) -> None:
         if isinstance(error, grpc.aio.AbortError):
             raise error
+        if is_disk_full(error):
+            error = DiskFullError("the daemon's disk is full", hint="make room, and try again")
         if isinstance(error, JobdError):
             self._log.info(
                 "call_refused", method=method, peer=context.peer(), reason=error.reason, message=error.message

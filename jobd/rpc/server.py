@@ -15,6 +15,7 @@ from jobapi.v1 import (
 )
 from structlog.typing import FilteringBoundLogger
 
+from jobd.audit import AuditLog
 from jobd.errors import ConfigError
 from jobd.rpc.artifact_service import ArtifactService
 from jobd.rpc.interceptor import CallInterceptor
@@ -53,10 +54,13 @@ class RpcServer:
         modules: ModuleService,
         server: ServerService,
         token: str,
+        audit: AuditLog,
         log: FilteringBoundLogger,
     ) -> None:
         """Put the services together; nothing is served before `start`."""
-        self._server = grpc.aio.server(options=_OPTIONS, interceptors=[CallInterceptor(token=token, log=log)])
+        self._server = grpc.aio.server(
+            options=_OPTIONS, interceptors=[CallInterceptor(token=token, audit=audit, log=log)]
+        )
         self._health = health.aio.HealthServicer()
         job_service_pb2_grpc.add_JobServiceServicer_to_server(jobs, self._server)
         job_service_pb2_grpc.add_ServerServiceServicer_to_server(server, self._server)

@@ -32,6 +32,7 @@ CODES: Mapping[type[errors.JobdError], grpc.StatusCode] = {
     errors.UnauthenticatedError: grpc.StatusCode.UNAUTHENTICATED,
     errors.ForbiddenError: grpc.StatusCode.PERMISSION_DENIED,
     errors.DrainingError: grpc.StatusCode.UNAVAILABLE,
+    errors.DiskFullError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.StorageError: grpc.StatusCode.UNAVAILABLE,
     errors.JobdError: grpc.StatusCode.INTERNAL,
 }

@@ -1,5 +1,6 @@
 """A daemon that can be restarted, and a job whose course a test decides."""
 
+import contextlib
 import json
 import os
 import signal
@@ -162,17 +163,18 @@ class Held:
         return True
 
 
-@pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[Daemon]:
-    """A daemon of the test's own."""
-    folder = tmp_path / "d"
-    folder.mkdir()
-    daemon = Daemon(folder)
-    daemon.start()
-    try:
+@pytest.fixture(scope="session")
+def daemon(tmp_path_factory: pytest.TempPathFactory, process_guard: object) -> Iterator[Daemon]:
+    """The daemon of most tests."""
+    with _serving(tmp_path_factory.mktemp("d")) as daemon:
         yield daemon
-    finally:
-        daemon.close()
+
+
+@pytest.fixture
+def own_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A daemon that a test may kill."""
+    with _serving(tmp_path_factory.mktemp("o")) as daemon:
+        yield daemon
 
 
 @pytest.fixture
@@ -189,3 +191,13 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("v") / "sample.mp4"
     subprocess.run([sys.executable, ROOT / "tools/make_sample.py", path], check=True, capture_output=True, timeout=120)
     return path
+
+
+@contextlib.contextmanager
+def _serving(folder: Path) -> Iterator[Daemon]:
+    daemon = Daemon(folder)
+    daemon.start()
+    try:
+        yield daemon
+    finally:
+        daemon.close()

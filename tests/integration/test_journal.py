@@ -162,18 +162,20 @@ def test_short_writes_are_finished(path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def test_a_refused_write_swallows_no_later_one(path: Path, monkeypatch: pytest.MonkeyPatch):
     """When the disk refuses in the middle of a line, whatever is said to be written later can be read."""
-    write = os.write
+    write = os.pwrite
     with Journal(path, end=0) as lines:
         lines.append([happened(0)], durable=True)
 
-        def half(fd: int, data: bytes) -> int:
-            if len(data) <= 20:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            return write(fd, bytes(data[:-20]))
+        def refuse(*_arguments: object) -> int:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        def half(fd: int, data: bytes, offset: int) -> int:
+            return write(fd, bytes(data[:-20]), offset)
 
         with monkeypatch.context() as patch:
-            patch.setattr(journal.os, "write", half)
-            with pytest.raises(OSError, match="No space left"):
+            patch.setattr(journal, "sleep", lambda _seconds: patch.setattr(journal.os, "pwrite", refuse))
+            patch.setattr(journal.os, "pwrite", half)
+            with pytest.raises(OSError, match="Input/output error"):
                 lines.append([happened(1)], durable=True)
         written = [0]
         try:

@@ -170,16 +170,6 @@ def test_a_used_upload_leaves_its_digest_only(uploads: Uploads, receive, tmp_pat
         uploads.take(upload.id, tmp_path / "again")
 
 
-def test_old_uploads_are_removed(uploads: Uploads, receive, tmp_path: Path):
-    """Whole and half uploads from before a time go, newer ones stay."""
-    old, new = receive(b"old"), receive(b"new")
-    (tmp_path / "uploads/.half").mkdir()
-    for name in (old.id, ".half"):
-        os.utime(tmp_path / "uploads" / name, (1000, 1000))
-    uploads.remove_older(2000)
-    assert [path.name for path in (tmp_path / "uploads").iterdir()] == [new.id]
-
-
 def test_an_input_is_copied_not_shared(tmp_path: Path):
     """What the client does to its file afterwards does not change the job's input; a link is followed."""
     (tmp_path / "video").write_text("before")

@@ -30,7 +30,7 @@ EXPECTED = {
     "DRAINING": grpc.StatusCode.UNAVAILABLE,
     "NOT_RETRIABLE": grpc.StatusCode.FAILED_PRECONDITION,
     "JOB_NOT_ENDED": grpc.StatusCode.FAILED_PRECONDITION,
-    "DISK_FULL": grpc.StatusCode.UNAVAILABLE,
+    "DISK_FULL": grpc.StatusCode.RESOURCE_EXHAUSTED,
     "STORAGE": grpc.StatusCode.UNAVAILABLE,
 }
 

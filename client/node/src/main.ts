@@ -12,7 +12,7 @@ import type { CancelResponse__Output as CancelResponse } from "./generated/jobap
 import type { SubmitResponse__Output as SubmitResponse } from "./generated/jobapi/v1/SubmitResponse.js";
 import { retry } from "./outage.js";
 import { download, upload } from "./transfer.js";
-import { watch } from "./watch.js";
+import { Watch } from "./watch.js";
 
 const USAGE = "usage: node dist/main.js HOST:PORT TOKEN_FILE JOB.yaml PARAM=PATH ARTIFACT FOLDER";
 const PROTOS = process.env["PROTOS"] ?? fileURLToPath(new URL("../../../protos", import.meta.url));
@@ -24,19 +24,18 @@ async function main(words: string[]): Promise<void> {
   const daemon = connect(address, tokenFile, PROTOS);
 
   const first = await submit(daemon, jobFile, param, path);
-  const state = await watch(daemon, first, async () => {});
-  if (state !== "SUCCEEDED") throw new Error(`job ${first} ended as ${state}`);
+  const watch = new Watch(daemon, first);
+  await watch.follow();
+  if (watch.state !== "SUCCEEDED") throw new Error(`job ${first} ended as ${watch.state}`);
   await download(daemon, first, artifact, folder);
 
   const second = await submit(daemon, jobFile, param, path);
-  let asked = false;
-  await watch(daemon, second, async (event) => {
-    if (asked || !event.entry_started) return; // cancel it as soon as one of its modules runs
-    asked = true;
-    await retry<CancelResponse>((deadline, done) =>
-      daemon.jobs.Cancel({ id: second, reason: "the Node example shows how" }, { deadline }, done),
-    );
-  });
+  const cancelled = new Watch(daemon, second);
+  await cancelled.follow((event) => event.kind === "entry_started");
+  await retry<CancelResponse>((deadline, done) =>
+    daemon.jobs.Cancel({ id: second, reason: "the Node example shows how" }, { deadline }, done),
+  );
+  await cancelled.follow();
 }
 
 /** Uploads the input and submits the job; gives the job's id. */

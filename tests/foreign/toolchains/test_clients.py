@@ -56,36 +56,36 @@ def start(
 
 
 def test_a_client_goes_through_a_job_across_two_restarts(
-    start: Callable[..., Any], daemon: Any, held: Any, tmp_path: Path
+    start: Callable[..., Any], own_daemon: Any, held: Any, tmp_path: Path
 ) -> None:
     """It sees every event once and in order though the daemon is killed and stopped, fetches a result, and cancels."""
-    client = start(daemon, daemon.token_file, held.file)
+    client = start(own_daemon, own_daemon.token_file, held.file)
     job_id = client.until(lambda line: line.startswith("job ")).split()[1]
     client.until(lambda line: line.endswith(" entry_progress\n"))
 
-    daemon.kill()
+    own_daemon.kill()
     held.let_go("1")
     held.wait_for_half()  # the job goes on, and makes history, while there is no daemon
-    daemon.start()
+    own_daemon.start()
     client.until(lambda line: line.endswith(" entry_progress\n"))
-    daemon.stop()
-    daemon.start()
+    own_daemon.stop()
+    own_daemon.start()
     held.let_go("2")
     assert client.end() == 0, client.errors
 
     events = client.events(job_id)
     assert [sequence for sequence, _kind in events] == list(range(1, len(events) + 1))
-    assert events == daemon.events(job_id)
+    assert events == own_daemon.events(job_id)
     assert client.errors.count("asking again") >= 2
     assert client.of("state")[0] == [job_id, "SUCCEEDED"]
 
-    kept = (daemon.folder / "state/jobs" / job_id / "artifacts/audio.wav").read_bytes()
+    kept = (own_daemon.folder / "state/jobs" / job_id / "artifacts/audio.wav").read_bytes()
     assert (tmp_path / "audio.wav").read_bytes() == kept
     assert client.of("artifact") == [["audio.wav", str(len(kept)), hashlib.sha256(kept).hexdigest()]]
 
     second, state = client.of("state")[1]
     assert state == "CANCELLED"
-    assert client.events(second) == daemon.events(second)
+    assert client.events(second) == own_daemon.events(second)
 
 
 def test_a_client_tells_the_reason_that_the_daemon_gives(

@@ -299,10 +299,21 @@ class ArtifactService(artifact_service_pb2_grpc.ArtifactServiceServicer):
         self.daemon = daemon
 
     def Upload(self, requests, context):
+        upload_id = f"upload{len(self.daemon.uploads)}"
+        lock = threading.Lock()
+
+        def end() -> None:
+            with lock:
+                if context._state.client == "cancelled":
+                    self.daemon.uploads.pop(upload_id, None)
+
+        context.add_callback(end)
         first = next(requests)
         data = first.data + b"".join(request.data for request in requests)
-        upload_id = f"upload{len(self.daemon.uploads)}"
-        self.daemon.uploads[upload_id] = (first.folder, data)
+        with lock:
+            # gRPC ends the messages of a client that hung up as if it had sent all, and tells of it a moment later.
+            if context._state.client != "cancelled":
+                self.daemon.uploads[upload_id] = (first.folder, data)
         digest = hashlib.sha256(data).hexdigest()
         return artifact_service_pb2.UploadResponse(upload_id=upload_id, size_bytes=len(data), sha256=digest)
 

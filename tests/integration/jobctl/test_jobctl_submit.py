@@ -154,6 +154,7 @@ def test_a_folder_that_cannot_be_sent_whole_completes_no_upload(daemon, job_file
 
     assert main(["submit", str(job_file), "--upload", "--input", f"input={folder}"]) == 7
     assert "neither a file nor a folder" in read_errors(capsys)
+    daemon.stop()  # which waits for the ends of all calls
     assert daemon.uploads == {}
     assert daemon.submits == []
 

@@ -24,6 +24,7 @@ from jobapi.v1 import (
 )
 
 from jobd import events
+from jobd.audit import AuditLog
 from jobd.rpc.artifact_service import ArtifactService
 from jobd.rpc.job_service import JobService
 from jobd.rpc.module_service import ModuleService
@@ -124,6 +125,7 @@ def serve(opened, document: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPat
                 modules=ModuleService(office.catalog),
                 server=ServerService(prefect=prefect, cpus=2, count=office.store.count),
                 token=TOKEN,
+                audit=AuditLog(office.state.audit, log=structlog.get_logger()),
                 log=structlog.get_logger(),
             )
             monkeypatch.chdir(tmp_path)

@@ -11,6 +11,7 @@ import java.nio.file.Path;
 import java.util.UUID;
 import java.util.concurrent.TimeUnit;
 import jobapi.v1.ArtifactServiceGrpc;
+import jobapi.v1.JobOuterClass.Event;
 import jobapi.v1.JobOuterClass.JobState;
 import jobapi.v1.JobServiceGrpc;
 import jobapi.v1.JobServiceOuterClass.CancelRequest;
@@ -31,12 +32,10 @@ public final class Main {
 
     private final JobServiceGrpc.JobServiceBlockingV2Stub jobs;
     private final Transfer transfer;
-    private final Watch watch;
 
     private Main(ManagedChannel channel) {
         jobs = JobServiceGrpc.newBlockingV2Stub(channel);
         transfer = new Transfer(ArtifactServiceGrpc.newBlockingV2Stub(channel));
-        watch = new Watch(jobs);
     }
 
     /** Runs the example; the exit code is 1 when it fails. */
@@ -72,20 +71,18 @@ public final class Main {
 
     private void run(Path jobFile, String param, Path input, String artifact, Path folder) throws Exception {
         String first = submit(jobFile, param, input);
-        JobState state = watch.follow(first, event -> {});
-        if (state != JobState.JOB_STATE_SUCCEEDED) {
-            throw new IllegalStateException("job " + first + " ended as " + state);
+        Watch watch = new Watch(jobs, first);
+        watch.follow(event -> false);
+        if (watch.state() != JobState.JOB_STATE_SUCCEEDED) {
+            throw new IllegalStateException("job " + first + " ended as " + watch.state());
         }
         transfer.download(first, artifact, folder);
 
         String second = submit(jobFile, param, input);
-        boolean[] asked = {false};
-        watch.follow(second, event -> {
-            if (event.hasEntryStarted() && !asked[0]) { // cancel it as soon as one of its modules runs
-                asked[0] = true;
-                cancel(second);
-            }
-        });
+        Watch cancelled = new Watch(jobs, second);
+        cancelled.follow(Event::hasEntryStarted);
+        cancel(second);
+        cancelled.follow(event -> false);
     }
 
     /** Uploads the input and submits the job; gives the job's id. */
