@@ -61,8 +61,9 @@ class Config(BaseSettings):
     """What entries may use at once, as `cpus=4,memory=8GiB,gpus=1,licences=2`."""
     reserve: Bytes | None = None
     """So many bytes of the disk stay free, as `2GiB`; by default 1 GiB or 5 %, whichever is smaller."""
-    keep_jobs: float = Field(default=30.0, ge=0)
-    """For how many days an ended job is kept; 0 for ever."""
+    keep_jobs: float = Field(default=0.0, ge=0)
+    """For how many days an ended job is kept, its results included; 0 for ever, as nobody wants to lose results
+    by not having read this."""
     keep_failed: float = Field(default=7.0, ge=0)
     """For how many days a job that did not succeed keeps what a retry would use again; 0 as long as the job."""
     keep_logs: float = Field(default=30.0, ge=0)

@@ -1,6 +1,7 @@
 """What must hold after a schedule, whatever it did."""
 
 import hashlib
+import os
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
@@ -109,13 +110,18 @@ def _noise(world: World, job_ids: set[str]) -> list[str]:
             noise.append(f"I9 the lock of job {job_id} is held by {(folder / 'runner.lock').read_text().strip()}")
         if (folder / "work").exists():
             noise.append(f"I10 scratch is left of job {job_id}: {_names(folder / 'work')}")
-        temporary = [path.name for path in folder.glob("**/.*.tmp")]
+        temporary = [name for _inner, _names, names in os.walk(folder) for name in names if name.endswith(".tmp")]
         noise += [f"I10 temporary files are left of job {job_id}: {temporary}"] if temporary else []
     return noise
 
 
 def _names(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.glob("**/*"))[:8]
+    # What is being removed at the moment may be gone between two steps of a walk, which a walk by os.walk bears.
+    return sorted(
+        str(Path(inner, name).relative_to(folder))
+        for inner, folders, files in os.walk(folder)
+        for name in (*folders, *files)
+    )[:8]
 
 
 def check_history(stored: Stored) -> Iterator[str]:
