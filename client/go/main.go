@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 
@@ -39,6 +40,10 @@ func main() {
 	}
 }
 
+var reconnection = backoff.Config{
+	BaseDelay: 200 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 5 * time.Second,
+}
+
 // client holds the services of one daemon.
 type client struct {
 	connection *grpc.ClientConn
@@ -56,6 +61,8 @@ func dial(address, tokenFile string) (*client, error) {
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithPerRPCCredentials(bearer(strings.TrimSpace(string(secret)))),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
+		// By default gRPC comes to wait two minutes before it looks again for a daemon that was away.
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnection, MinConnectTimeout: 5 * time.Second}),
 		// A Job with thousands of entries is larger than gRPC's default of 4 MiB.
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64<<20)),
 	)

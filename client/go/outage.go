@@ -12,7 +12,10 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-var errSilent = errors.New("the daemon gave no sign of life")
+var (
+	errSilent = errors.New("the daemon gave no sign of life")
+	errShort  = errors.New("the stream ended before the job had ended")
+)
 
 // outage is the time since the daemon last made progress with a call.
 type outage struct {
@@ -58,7 +61,7 @@ func retry(ctx context.Context, call func(context.Context) error) error {
 // transient tells whether the same call may succeed a little later: the daemon is away or on its way out, or the
 // transport broke. What the daemon itself refuses always carries a reason.
 func transient(err error) bool {
-	if errors.Is(err, errSilent) {
+	if errors.Is(err, errSilent) || errors.Is(err, errShort) {
 		return true
 	}
 	switch status.Code(err) {

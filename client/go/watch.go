@@ -40,7 +40,7 @@ func (w *watch) follow(ctx context.Context, enough func(*pb.Event) bool) error {
 		if w.sequence > before {
 			outage = newOutage()
 		}
-		log.Printf("lost the stream after event %d, asking again: %v", w.sequence, err)
+		log.Printf("lost the stream after event %d, asking again: %s", w.sequence, explain(err))
 		if err := outage.wait(ctx, err); err != nil {
 			return err
 		}
@@ -61,7 +61,7 @@ func (w *watch) read(ctx context.Context, enough func(*pb.Event) bool) (done boo
 	for {
 		message, err := stream.Recv()
 		if errors.Is(err, io.EOF) {
-			return false, nil
+			return false, errShort
 		}
 		if err != nil {
 			return false, errors.Join(err, context.Cause(ctx))

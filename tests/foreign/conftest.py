@@ -167,6 +167,8 @@ class Held:
 def daemon(tmp_path_factory: pytest.TempPathFactory, process_guard: object) -> Iterator[Daemon]:
     """The daemon of most tests."""
     with _serving(tmp_path_factory.mktemp("d")) as daemon:
+        # What it starts by and by must not look as if a test had left it behind.
+        wait_until(lambda: "nursery_ready" in (daemon.folder / "log").read_text(), "the nursery is ready")
         yield daemon
 
 

@@ -30,10 +30,12 @@ public final class Main {
     /** A Job with thousands of entries is larger than gRPC's default of 4 MiB. */
     private static final int LARGEST_MESSAGE = 64 << 20;
 
+    private final ManagedChannel channel;
     private final JobServiceGrpc.JobServiceBlockingV2Stub jobs;
     private final Transfer transfer;
 
     private Main(ManagedChannel channel) {
+        this.channel = channel;
         jobs = JobServiceGrpc.newBlockingV2Stub(channel);
         transfer = new Transfer(ArtifactServiceGrpc.newBlockingV2Stub(channel));
     }
@@ -71,7 +73,7 @@ public final class Main {
 
     private void run(Path jobFile, String param, Path input, String artifact, Path folder) throws Exception {
         String first = submit(jobFile, param, input);
-        Watch watch = new Watch(jobs, first);
+        Watch watch = new Watch(channel, jobs, first);
         watch.follow(event -> false);
         if (watch.state() != JobState.JOB_STATE_SUCCEEDED) {
             throw new IllegalStateException("job " + first + " ended as " + watch.state());
@@ -79,7 +81,7 @@ public final class Main {
         transfer.download(first, artifact, folder);
 
         String second = submit(jobFile, param, input);
-        Watch cancelled = new Watch(jobs, second);
+        Watch cancelled = new Watch(channel, jobs, second);
         cancelled.follow(Event::hasEntryStarted);
         cancel(second);
         cancelled.follow(event -> false);
@@ -92,7 +94,9 @@ public final class Main {
                 .addInputs(JobInput.newBuilder().setParamName(param).setUploadId(transfer.upload(input)))
                 .setRequestId(UUID.randomUUID().toString()) // the same in every try, so that none makes a second job
                 .build();
-        String id = Outage.retry(() -> jobs.withDeadlineAfter(10, TimeUnit.SECONDS).submit(request)).getJob().getId();
+        String id = Outage.retry(channel, () -> jobs.withDeadlineAfter(10, TimeUnit.SECONDS).submit(request))
+                .getJob()
+                .getId();
         System.out.println("job " + id);
         return id;
     }
@@ -100,6 +104,6 @@ public final class Main {
     private void cancel(String job) throws Exception {
         CancelRequest request =
                 CancelRequest.newBuilder().setId(job).setReason("the Java example shows how").build();
-        Outage.retry(() -> jobs.withDeadlineAfter(10, TimeUnit.SECONDS).cancel(request));
+        Outage.retry(channel, () -> jobs.withDeadlineAfter(10, TimeUnit.SECONDS).cancel(request));
     }
 }

@@ -1,5 +1,6 @@
 package jobd.example;
 
+import io.grpc.ManagedChannel;
 import io.grpc.Status;
 import io.grpc.StatusException;
 import io.grpc.stub.BlockingClientCall;
@@ -19,12 +20,14 @@ final class Watch {
     /** How many seconds a stream may say nothing before it counts as dead: three heartbeats of 15 s. */
     private static final long SILENCE = 45;
 
+    private final ManagedChannel channel;
     private final JobServiceGrpc.JobServiceBlockingV2Stub jobs;
     private final String job;
     private long sequence;
     private JobState state = JobState.JOB_STATE_UNSPECIFIED;
 
-    Watch(JobServiceGrpc.JobServiceBlockingV2Stub jobs, String job) {
+    Watch(ManagedChannel channel, JobServiceGrpc.JobServiceBlockingV2Stub jobs, String job) {
+        this.channel = channel;
         this.jobs = jobs;
         this.job = job;
     }
@@ -39,7 +42,7 @@ final class Watch {
      * however often the stream breaks.
      */
     void follow(Predicate<Event> enough) throws StatusException, InterruptedException {
-        Outage outage = new Outage();
+        Outage outage = new Outage(channel);
         while (!isTerminal(state)) {
             long before = sequence;
             try {
@@ -51,7 +54,7 @@ final class Watch {
                     throw error;
                 }
                 if (sequence > before) {
-                    outage = new Outage();
+                    outage = new Outage(channel);
                 }
                 System.err.println("lost the stream after event " + sequence + ", asking again: " + problem.text());
                 outage.await(error);
