@@ -7,7 +7,7 @@ KEEP ?=
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test test-unit test-integration test-e2e lint format types protos check-protos pictures lock clean
+.PHONY: help install demo serve test test-unit test-integration test-e2e test-foreign lint format types protos check-protos pictures lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ test-integration: install ## run the tests against the real store, processes and
 
 test-e2e: install ## run the tests of jobd and jobctl as programs
 	$(BIN)/pytest tests/e2e
+
+test-foreign: install ## run the example clients in Go, Node and Java, and grpcurl
+	$(BIN)/pytest tests/foreign
 
 lint: install ## check style, imports and protos
 	$(BIN)/ruff check .

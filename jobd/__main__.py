@@ -110,7 +110,9 @@ def _parser() -> argparse.ArgumentParser:
         help="what entries may use at once: cpus=N,memory=8GiB,gpus=N,NAME=N (this machine's cpus)",
     )
     add("--reserve", metavar="SIZE", help="how much of the disk stays free (1GiB or 5 %%, whichever is smaller)")
-    add("--keep-jobs", type=float, metavar="DAYS", help="how long an ended job is kept, with its results; 0 for ever (0)")
+    add(
+        "--keep-jobs", type=float, metavar="DAYS", help="how long an ended job and its results are kept; 0 for ever (0)"
+    )
     add("--keep-failed", type=float, metavar="DAYS", help="how long a job stays ready for a retry (7)")
     add("--keep-logs", type=float, metavar="DAYS", help="how long logs of an ended job are kept (30)")
     add("--most-jobs", type=int, metavar="N", help="how many ended jobs are kept; 0 for any number (50000)")

@@ -8,6 +8,7 @@ import time
 import urllib.request
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from jobd.prefect_settings import ServerPlace, server_environment
 
@@ -24,7 +25,7 @@ class PrefectPlace:
         self._place = ServerPlace(directory=folder, port=port)
         self.api_url = self._place.api_url
 
-    def __enter__(self) -> "PrefectPlace":
+    def __enter__(self) -> Self:
         """Start it, and wait until it answers."""
         words = [
             "--directory",

@@ -59,7 +59,7 @@ def lock_is_held(path: Path) -> bool:
 
 
 def of_state(folder: Path) -> dict[int, str]:
-    """Find every process, not a module, that was started for a state directory: nurseries, runners, Prefect's server."""
+    """Find every process but modules that was started for a state directory: daemon, nursery, runners, Prefect."""
     found = {}
     for name in filter(str.isdigit, os.listdir("/proc")):  # noqa: PTH208 - quick
         words = command(int(name))

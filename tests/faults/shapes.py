@@ -44,7 +44,7 @@ def draw(chance: random.Random, name: str, ledger: Path) -> Shape:
     earlier: list[str] = []
     for place in range(chance.choice((1, 2, 2, 3, 4))):
         entries = [
-            _draw_entry(chance, draft, place, number, earlier, ledger)
+            _draw_entry(chance, draft, (place, number), earlier, ledger)
             for number in range(chance.choice((1, 1, 2, 2, 3, 4, 8)))
         ]
         draft.steps.append({"name": f"s{place}", "entries": entries})
@@ -61,8 +61,9 @@ def draw(chance: random.Random, name: str, ledger: Path) -> Shape:
 
 
 def _draw_entry(
-    chance: random.Random, draft: _Draft, place: int, number: int, earlier: list[str], ledger: Path
+    chance: random.Random, draft: _Draft, at: tuple[int, int], earlier: list[str], ledger: Path
 ) -> dict[str, Any]:
+    place, number = at
     key, made = (f"s{place}", f"e{number}"), f"a{place}-{number}.bin"
     uses = chance.sample(earlier, k=min(len(earlier), chance.choice((0, 1, 1, 2, 4))))
     public = chance.random() < 0.5

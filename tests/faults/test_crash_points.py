@@ -86,7 +86,7 @@ class Bench:
         self.until(lambda: self.world.alive and len(processes.nurseries(self.world.state)) == 1)
 
     def submit(self, *, fate: str = "well", seconds: float = 0.1) -> Follower:
-        """Submit a job of two steps, a retry and a private artifact; give who follows it. Daemons that die come back."""
+        """Submit the one shape of these tests, over deaths of the daemon; give who follows the job."""
         self._count += 1
         self.done = Done()
         self.shape = shape_of(self.world.ledger, f"crash-{self._count}", fate, seconds)

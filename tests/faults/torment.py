@@ -1,5 +1,6 @@
 """Carrying a schedule out."""
 
+import json
 import random
 import signal
 import threading
@@ -7,11 +8,12 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import processes
 from schedule import Action, Schedule
 from watchers import Follower
-from world import CPUS, MODULES, World
+from world import CPUS, World
 
 PATIENCE = 75.0
 """Seconds after the last fault until which every job must have ended."""
@@ -217,7 +219,7 @@ class Torment:
         def guarded() -> None:
             try:
                 work(*arguments)
-            except Exception as error:  # whatever it is, it is a finding
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is a finding
                 self.done.wrong.append(f"{getattr(work, '__name__', work)}: {error!r}"[:400])
 
         thread = threading.Thread(target=guarded, name=getattr(work, "__name__", "work"), daemon=True)
@@ -225,11 +227,13 @@ class Torment:
         thread.start()
 
 
-def probe_document(ledger: object) -> bytes:
+def probe_document(ledger: Path) -> bytes:
     """Give a job that needs the whole capacity, and so runs only when nobody holds a lease any more."""
-    assert MODULES.exists()
-    return (
-        '{"name":"probe","steps":[{"name":"s","entries":[{"module":"fault","name":"e","resources":{"cpus":%d},'
-        '"params":{"ledger":"%s","seconds":0.01},"output_artifacts":[{"name":"o.bin","param_name":"output",'
-        '"type":"data","public":true}]}]}]}' % (CPUS, ledger)
-    ).encode()
+    entry = {
+        "module": "fault",
+        "name": "e",
+        "resources": {"cpus": CPUS},
+        "params": {"ledger": str(ledger), "seconds": 0.01},
+        "output_artifacts": [{"name": "o.bin", "param_name": "output", "type": "data", "public": True}],
+    }
+    return json.dumps({"name": "probe", "steps": [{"name": "s", "entries": [entry]}]}).encode()

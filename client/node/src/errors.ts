@@ -14,6 +14,11 @@ interface Reason {
   metadata: Record<string, string>;
 }
 
+/** A google.rpc.Status, as far as it is read. */
+interface Details {
+  details: { type_url: string; value: Uint8Array }[];
+}
+
 /** The daemon said nothing for too long, or ended a stream too early. */
 export class Interrupted extends Error {}
 
@@ -25,8 +30,8 @@ export function isServiceError(error: unknown): error is ServiceError {
 /** Gives the daemon's reason; undefined where the error is not one of its own. */
 export function reasonOf(error: ServiceError): Reason | undefined {
   for (const header of error.metadata.get("grpc-status-details-bin")) {
-    const details = Status.decode(header as Buffer) as unknown as { details: { type_url: string; value: Uint8Array }[] };
-    for (const detail of details.details) {
+    const { details } = Status.decode(header as Buffer) as unknown as Details;
+    for (const detail of details) {
       if (!detail.type_url.endsWith("/google.rpc.ErrorInfo")) continue;
       const info = ErrorInfo.decode(detail.value) as unknown as Reason;
       if (info.domain === "jobd") return info;

@@ -82,7 +82,8 @@ final class Transfer {
     private static String check(MessageDigest digest, String expected, String what) throws IOException {
         String actual = HexFormat.of().formatHex(digest.digest());
         if (!actual.equals(expected)) {
-            throw new IOException(what + " was damaged on the way: its SHA-256 is " + actual + " instead of " + expected);
+            throw new IOException(
+                    what + " was damaged on the way: its SHA-256 is " + actual + " instead of " + expected);
         }
         return actual;
     }
