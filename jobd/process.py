@@ -38,8 +38,6 @@ class Exit:
     """The number of the signal that ended it; None when it exited."""
     cpu_seconds: float
     """Processor time it and its waited-for children used."""
-    max_rss_bytes: int
-    """The most memory it held."""
 
 
 class ModuleProcess:
@@ -106,7 +104,6 @@ class ModuleProcess:
                 code=code if code >= 0 else None,
                 signal=-code if code < 0 else None,
                 cpu_seconds=usage.ru_utime + usage.ru_stime,
-                max_rss_bytes=usage.ru_maxrss * 1024,
             )
         return self._exit
 

@@ -11,7 +11,6 @@ import os
 import re
 import secrets
 import shutil
-import tarfile
 import zlib
 from collections.abc import AsyncIterable
 from dataclasses import dataclass
@@ -21,6 +20,11 @@ from jobd.artifacts import OutputError, Stored, check_output, copy_in, sync_tree
 from jobd.errors import InvalidInputError
 from jobd.layout import sync_directory, write_durably
 from jobd.reserve import Reserve
+
+try:
+    from backports import tarfile  # before Python 3.11.4 the standard one knows no filters
+except ImportError:
+    import tarfile
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 

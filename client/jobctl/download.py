@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import os
 import shutil
-import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -15,6 +14,11 @@ from jobapi.v1 import artifact_service_pb2
 
 from jobctl.errors import DamagedTransferError, JobctlError, LocalFileError, TargetExistsError
 from jobctl.patience import Outage, Patience
+
+try:
+    from backports import tarfile  # before Python 3.11.4 the standard one knows no filters
+except ImportError:
+    import tarfile
 
 OpenStream = Callable[[int], Iterator[artifact_service_pb2.DownloadResponse]]
 """Opens the stream of the artifact from a byte offset on; it raises this package's errors."""

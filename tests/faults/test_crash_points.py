@@ -77,7 +77,7 @@ class Bench:
         )
         self.done = Done()
         self.shape: Shape
-        self._count = 0
+        self._count = self._offset = 0
         self.settle()
 
     def settle(self) -> None:
@@ -88,6 +88,7 @@ class Bench:
     def submit(self, *, fate: str = "well", seconds: float = 0.1) -> Follower:
         """Submit the one shape of these tests, over deaths of the daemon; give who follows the job."""
         self._count += 1
+        self._offset = len(self.world.log)
         self.done = Done()
         self.shape = shape_of(self.world.ledger, f"crash-{self._count}", fate, seconds)
         answers: list[str] = []
@@ -113,11 +114,15 @@ class Bench:
         """Wait for the job's end, and see that every promise was kept and nothing is held."""
         (follower,) = self.done.followers
         self.until(lambda: follower.ended)
-        offset = len(self.world.log)
+        self.probe()
         shapes = {self.done.job_ids[0]: self.shape}
-        self.until(lambda: True)
-        assert list(invariants.check_schedule(self.world, shapes, self.done, self.world.log[offset:])) == []
-        probe = Follower(self.world, self.world.submit(probe_document(self.world.ledger), f"probe-{self._count}"))
+        assert list(invariants.check_schedule(self.world, shapes, self.done, self.world.log[self._offset :])) == []
+
+    def probe(self) -> None:
+        """See that a job of full capacity runs: nothing is held, and every runner wished for before has been born."""
+        self._count += 1
+        job_id = self.world.submit(probe_document(self.world.ledger), f"probe-{self._count}")
+        probe = Follower(self.world, job_id)
         self.until(lambda: probe.ended)
 
     def cancel(self) -> None:
@@ -260,8 +265,7 @@ def test_a_job_that_is_cancelled_while_it_is_launched_never_runs(bench: Bench):
 def test_a_nursery_that_sleeps_long_starts_a_job_once(bench: Bench):
     """A wish for a runner that is heard late, after the job was given up and wished for again, does no harm."""
     (nursery,) = processes.nurseries(bench.world.state)
-    probe = Follower(bench.world, bench.world.submit(probe_document(bench.world.ledger), "awake"))
-    bench.until(lambda: probe.ended)
+    bench.probe()
     processes.send(nursery, signal.SIGSTOP)
     try:
         follower = bench.submit()
@@ -275,8 +279,7 @@ def test_a_nursery_that_sleeps_long_starts_a_job_once(bench: Bench):
 def test_a_runner_that_is_born_after_its_job_was_cancelled_does_nothing(bench: Bench):
     """A wish for a runner that is heard after the job was cancelled runs nothing, and no process stays."""
     (nursery,) = processes.nurseries(bench.world.state)
-    probe = Follower(bench.world, bench.world.submit(probe_document(bench.world.ledger), "awake again"))
-    bench.until(lambda: probe.ended)
+    bench.probe()
     processes.send(nursery, signal.SIGSTOP)
     try:
         follower = bench.submit()
