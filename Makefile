@@ -7,7 +7,7 @@ KEEP ?=
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test test-unit test-integration test-e2e test-foreign lint format types protos check-protos pictures lock clean
+.PHONY: help install demo serve test test-unit test-integration test-e2e test-foreign test-faults lint format types protos check-protos pictures lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,7 +16,7 @@ install: $(STAMP) ## make .venv from the committed lock, and compile its bytecod
 
 $(STAMP): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; try: make PYTHON=python3.12") if sys.version_info < (3, 11) else None'
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/pip install --quiet --no-deps --require-hashes -r requirements/dev.txt
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
 	$(BIN)/python -m compileall -q -j 0 jobd client protos $(VENV)/lib > /dev/null 2>&1 || true # some packages ship files that are no Python
@@ -43,6 +43,10 @@ test-e2e: install ## run the tests of jobd and jobctl as programs
 
 test-foreign: install ## run the example clients in Go, Node and Java, and grpcurl
 	$(BIN)/pytest tests/foreign
+
+test-faults: install ## run random schedules of faults and a crash at every commit point; SEED=, COUNT= choose
+	$(BIN)/python tests/faults/run.py
+	FAULTS=1 $(BIN)/pytest tests/faults/test_crash_points.py
 
 lint: install ## check style, imports and protos
 	$(BIN)/ruff check .

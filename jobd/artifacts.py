@@ -15,6 +15,7 @@ from pathlib import Path
 
 from jobd.errors import DiskFullError, InvalidInputError, JobdError, is_disk_full
 from jobd.events import FailureKind
+from jobd.failpoints import failpoint
 from jobd.layout import sync_directory
 from jobd.names import ascii_controls
 
@@ -54,8 +55,10 @@ class ArtifactStore:
         """Take what stands at `source` and was checked, by renaming: both must be on one file system."""
         sync_tree(source)
         target = self.path(name)
+        failpoint("publish.synced")
         self._remove(target)  # what an earlier attempt published before its runner died
         source.rename(target)
+        failpoint("publish.renamed")
         sync_directory(self._folder)
 
     def remove(self, name: str) -> None:

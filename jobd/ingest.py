@@ -8,6 +8,7 @@ from structlog.typing import FilteringBoundLogger
 from jobd import endings, journal, sockets
 from jobd.errors import IllegalTransitionError, StorageError
 from jobd.events import Occurrence
+from jobd.failpoints import failpoint
 from jobd.layout import StateDirectory
 from jobd.store import Store
 
@@ -87,6 +88,7 @@ class Ingest:
                 self._log.info("ingest_goes_on", job=job_id)
 
     async def _record(self, job_id: str, chunk: journal.Chunk, offset: int) -> None:
+        failpoint("ingest.read")
         future = self._store.ingest(job_id, chunk.occurrences, start=offset, end=chunk.offset)
         try:
             await asyncio.wrap_future(future)

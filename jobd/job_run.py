@@ -18,6 +18,7 @@ from jobd.attempt import Attempt, Cancelled, Failed, Succeeded, run_attempt
 from jobd.backoff import delay_before
 from jobd.errors import JobdError
 from jobd.events import Failure, FailureKind, JobEvent, Occurrence
+from jobd.failpoints import failpoint
 from jobd.journal import Journal
 from jobd.layout import JobDirectory
 from jobd.link import Link
@@ -169,6 +170,7 @@ class JobRun:
                 return None
             return run_attempt(self._attempt(entry), show)
         finally:
+            failpoint("entry.release")
             self._link.release(key)
 
     def _attempt(self, entry: PlanEntry) -> Attempt:
@@ -268,6 +270,7 @@ class JobRun:
     def _remove(self, names: list[str], reason: str) -> None:
         for name in names:
             self.artifacts.remove(name)
+        failpoint("remove.removed")
         if names:
             self._record(*(events.ArtifactRemoved(name=name, reason=reason) for name in names))
 
@@ -338,12 +341,14 @@ class JobRun:
         return self._verdict
 
     def _record(self, *happened: JobEvent, durable: bool = False) -> None:
+        failpoint(f"journal.before.{happened[-1].kind}")
         now = time()
         # Progress is told again; everything else waits for room on the disk, and its entry with it.
         needed = not all(isinstance(event, events.EntryProgress) for event in happened)
         with self._lock:
             occurrences = [Occurrence(time=now, event=event) for event in happened]
             self._journal.append(occurrences, durable=durable, needed=needed)
+        failpoint(f"journal.after.{happened[-1].kind}")
         self._ring()
 
 

@@ -1,6 +1,7 @@
 """From the queue to a runner: a job waits for capacity and for Prefect, is told what to do, and is forked."""
 
 import asyncio
+import secrets
 from collections.abc import Iterable
 from time import monotonic, time
 
@@ -9,6 +10,7 @@ from structlog.typing import FilteringBoundLogger
 from jobd import endings, events
 from jobd.errors import is_disk_full
 from jobd.events import JobEvent, Occurrence
+from jobd.failpoints import failpoint
 from jobd.jobs import Job
 from jobd.layout import StateDirectory, write_durably
 from jobd.messages import Assignment, Fork
@@ -74,18 +76,21 @@ class Launcher:
         job = self._store.live_job(job_id)
         if job is None or job_id in self.cancelled:
             return
+        name = secrets.token_hex(8)
         try:
-            await self._write_when_room(job)
+            await self._write_when_room(job, name)
         except OSError as error:
             self._log.exception("assignment_not_written", job=job_id)
             ending = occurring(endings.failed(job, f"its folder cannot be written: {error}"))
             await asyncio.wrap_future(self._store.decide(job_id, lambda _job: ending))
             self._scheduler.forget(job_id)
             return
+        failpoint("launch.assigned")
         if job_id in self.cancelled or self._store.live_job(job_id) is None:
             return  # it was cancelled meanwhile
         self.launched[job_id] = monotonic()
-        await self.nursery.fork(Fork(job_id=job_id, plain=not ready))
+        await self.nursery.fork(Fork(job_id=job_id, launch=name, plain=not ready))
+        failpoint("launch.forked")
 
     async def _await_prefect(self, job_id: str) -> bool:
         """Wait until a job can run; tell whether Prefect can be had, for which it waits no longer than the grace."""
@@ -102,11 +107,11 @@ class Launcher:
                 task.cancel()
         return self._prefect.status.ready
 
-    async def _write_when_room(self, job: Job) -> None:
+    async def _write_when_room(self, job: Job, name: str) -> None:
         """Write the assignment, as soon as the disk has room for it; OSError when it refuses for another reason."""
         while job.id not in self.cancelled:
             try:
-                await asyncio.to_thread(self._write_assignment, job)
+                await asyncio.to_thread(self._write_assignment, job, name)
             except OSError as error:
                 if not is_disk_full(error):
                     raise
@@ -123,13 +128,14 @@ class Launcher:
 
         await asyncio.wrap_future(self._store.decide(job_id, decision))
 
-    def _write_assignment(self, job: Job) -> None:
+    def _write_assignment(self, job: Job, name: str) -> None:
+        failpoint("launch.writing")
         directory = self._state.job(job.id)
         for folder in (directory.artifacts, directory.work, directory.logs):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not directory.plan.exists():
             write_durably(directory.plan, self._store.plan(job.id).model_dump_json().encode())
-        write_durably(directory.assignment, _assignment(job, self._cpus).model_dump_json().encode())
+        write_durably(directory.assignment, _assignment(job, self._cpus, name).model_dump_json().encode())
 
 
 def occurring(happened: Iterable[JobEvent]) -> list[Occurrence]:
@@ -147,9 +153,10 @@ def _first_wish(plan: Plan, job: Job) -> Resources:
     return Resources(cpus=0)
 
 
-def _assignment(job: Job, cpus: float) -> Assignment:
+def _assignment(job: Job, cpus: float, name: str) -> Assignment:
     return Assignment(
         job_id=job.id,
+        launch=name,
         cpus=cpus,
         started=job.started,
         finished=tuple((entry.step, entry.name) for entry in job.entries if entry.state is EntryState.SUCCEEDED),

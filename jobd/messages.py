@@ -21,6 +21,8 @@ class Assignment(_Message):
     """All that a runner needs to know beside the plan; written to disk before it is forked."""
 
     job_id: str
+    launch: str = ""
+    """Names this start of a runner: one that was wished for earlier, and born late, finds another name and ends."""
     cpus: float
     """How many cpus entries may use at once, over all jobs."""
     finished: tuple[tuple[str, str], ...] = ()
@@ -96,6 +98,8 @@ class Fork(_Message):
 
     kind: Literal["fork"] = "fork"
     job_id: str
+    launch: str
+    """Must be that of the assignment when the runner has its lock."""
     plain: bool = False
     """Whether the job shall run without Prefect."""
 

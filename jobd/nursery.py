@@ -18,6 +18,7 @@ from typing import NoReturn
 from pydantic import TypeAdapter
 
 from jobd import runner
+from jobd.failpoints import failpoint
 from jobd.layout import StateDirectory
 from jobd.messages import Ended, Fork, Forked, Ready
 from jobd.plain import run_plainly
@@ -99,6 +100,7 @@ class Nursery:
         pid = os.fork()
         if pid == 0:
             _become_runner(self._state, wish)
+        failpoint("nursery.forked")
         self._runners[pid] = wish.job_id
         self._say(Forked(job_id=wish.job_id, pid=pid))
 
@@ -120,9 +122,10 @@ def _become_runner(state: StateDirectory, wish: Fork) -> NoReturn:
     try:
         os.setsid()
         _reset(state, wish.job_id)
+        failpoint("runner.born")
         from jobd import flow  # noqa: PLC0415 - imported long ago; here to keep this file importable without Prefect
 
-        status = runner.run_job(state, wish.job_id, run_plainly if wish.plain else flow.run_as_flow)
+        status = runner.run_job(state, wish, run_plainly if wish.plain else flow.run_as_flow)
         flow.drain(_DRAIN_SECONDS)
     except BaseException:  # noqa: BLE001 - whatever it is, it is written down, and the process must end here
         traceback.print_exc()

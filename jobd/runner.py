@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from jobd import job_cgroup, journal, procfs, sockets
+from jobd.failpoints import failpoint
 from jobd.job_run import JobRun
 from jobd.journal import Journal
-from jobd.layout import StateDirectory
+from jobd.layout import JobDirectory, StateDirectory
 from jobd.link import Link
-from jobd.messages import Assignment
+from jobd.messages import Assignment, Fork
 from jobd.plain import run_plainly
 from jobd.plan import Plan
 from jobd.process import end_adopted, signal_name
@@ -30,6 +31,8 @@ EXIT_NOT_DONE = 70
 """The job could not be brought to its end; the daemon decides what follows."""
 EXIT_LOCKED = 75
 """Another runner of this job lives."""
+EXIT_STALE = 76
+"""It was born so late that the job was ended, or given another runner, meanwhile."""
 
 BEGIN_SECONDS = 20.0
 """An engine that has not begun the job by then has lost it."""
@@ -39,12 +42,15 @@ END_SECONDS = 20.0
 Engine = Callable[[JobRun], None]
 
 
-def run_job(state: StateDirectory, job_id: str, engine: Engine) -> int:
+def run_job(state: StateDirectory, wish: Fork, engine: Engine) -> int:
     """Run a job to its end in this process, through `engine` or, if that breaks down, without; give an exit code."""
+    job_id = wish.job_id
     directory = state.job(job_id)
     with _lock(directory.runner_lock) as locked:
         if not locked:
             return EXIT_LOCKED
+        if not directory.assignment.exists() or _assignment(directory).launch != wish.launch:
+            return EXIT_STALE
         # What modules start must not get away; all this holds for the threads that are started after it.
         procfs.become_subreaper()
         procfs.forbid_new_privileges()
@@ -53,10 +59,15 @@ def run_job(state: StateDirectory, job_id: str, engine: Engine) -> int:
         return EXIT_DONE if verdict is not None else EXIT_NOT_DONE
 
 
+def _assignment(directory: JobDirectory) -> Assignment:
+    return Assignment.model_validate_json(directory.assignment.read_bytes())
+
+
 def _run_in(state: StateDirectory, job_id: str, engine: Engine) -> JobState | None:
     directory = state.job(job_id)
+    failpoint("runner.locked")
     plan = Plan.model_validate_json(directory.plan.read_bytes())
-    assignment = Assignment.model_validate_json(directory.assignment.read_bytes())
+    assignment = _assignment(directory)
     link = Link(state.run / sockets.RUNNERS, job_id)
     try:
         with _doorbell(state.run / sockets.DOORBELL, job_id) as ring, _open(directory.journal) as lines:
@@ -71,6 +82,7 @@ def _run_in(state: StateDirectory, job_id: str, engine: Engine) -> JobState | No
             )
             return _run(run, engine)
     finally:
+        failpoint("runner.done")
         link.close()
 
 
@@ -101,15 +113,23 @@ def _attempt(engine: Engine, run: JobRun) -> None:
 
 @contextlib.contextmanager
 def _lock(path: Path) -> Iterator[bool]:
+    with hold(path) as fd:
+        if fd is not None:
+            os.ftruncate(fd, 0)
+            os.write(fd, f"{os.getpid()} {procfs.boot_id()}\n".encode())
+        yield fd is not None
+
+
+@contextlib.contextmanager
+def hold(path: Path) -> Iterator[int | None]:
+    """Hold the lock of a job's runner within the block, which proves that none lives; None when one does."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        yield False
+        yield None
     else:
-        os.ftruncate(fd, 0)
-        os.write(fd, f"{os.getpid()} {procfs.boot_id()}\n".encode())
-        yield True
+        yield fd
     finally:
         os.close(fd)
 

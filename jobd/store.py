@@ -16,6 +16,7 @@ from jobd.archive import Archive, Live, find_request, load
 from jobd.database import Writer, open_writer
 from jobd.errors import JobNotEndedError
 from jobd.events import ArtifactPublished, ArtifactRemoved, EntryEvent, JobRecovering, Occurrence, Record
+from jobd.failpoints import failpoint
 from jobd.jobs import Job, apply
 from jobd.plan import Plan
 
@@ -155,6 +156,8 @@ class Store(Archive):
             _insert(connection, schema.events, [rows.event_row(live.number, record) for record in records])
             _update_parts(connection, live.number, job, records)
             changes = changes | rows.job_row(job)
+        for record in records:
+            failpoint(f"store.before.{record.event.kind}")
         if changes:
             connection.execute(update(schema.jobs).where(schema.jobs.c.number == live.number).values(changes))
         self._staged[job.id] = Live(live.number, job)
@@ -167,6 +170,7 @@ class Store(Archive):
                 self._live.pop(job_id, None)
             else:
                 self._live[job_id] = live
+        failpoint("store.committed")
         self._staged.clear()
         self._changed(changed)
 

@@ -15,6 +15,7 @@ from jobd.artifacts import ArtifactStore, Stored, copy_in, sync_tree
 from jobd.catalog import Catalog
 from jobd.errors import InvalidInputError, InvalidRequestError
 from jobd.events import JobEvent, Occurrence
+from jobd.failpoints import failpoint
 from jobd.jobs import Job, new_job
 from jobd.layout import StateDirectory, sync_directory
 from jobd.plan import Capacity, Plan, PlanInput
@@ -85,7 +86,9 @@ class Submissions:
         self._reserve.check()
         plan = await self.plan(submission.document)
         acceptance = await asyncio.to_thread(self._prepare, submission, plan, digest)
+        failpoint("submit.copied")
         job, existed = await self._accept(acceptance)
+        failpoint("submit.accepted")
         if not existed:
             await asyncio.to_thread(self._remove_uploads, submission)
         return job, existed
@@ -123,7 +126,15 @@ class Submissions:
         strays = [folder for folder in self._state.jobs.iterdir() if not self._store.exists(folder.name)]
         for folder in strays:
             shutil.rmtree(folder, ignore_errors=True)
+        self._remove_scratch()
         return len(strays)
+
+    def _remove_scratch(self) -> None:
+        """Remove what attempts of ended jobs left, whose daemon died before it could."""
+        for folder in self._state.jobs.iterdir():
+            directory = self._state.job(folder.name)
+            if directory.work.exists() and self._store.live_job(folder.name) is None:
+                shutil.rmtree(directory.work, ignore_errors=True)
 
     def _digest(self, submission: Submission) -> str:
         """Tell requests with different content apart."""

@@ -16,6 +16,7 @@ from structlog.typing import FilteringBoundLogger
 from jobd import endings, events, job_cgroup, procfs, runner
 from jobd.errors import JobdError, JobNotFoundError, StorageError
 from jobd.events import JobEvent, Occurrence
+from jobd.failpoints import failpoint
 from jobd.ingest import Ingest
 from jobd.jobs import Job
 from jobd.launcher import Launcher, occurring
@@ -29,7 +30,6 @@ MAX_RECOVERIES = 3
 """A job whose runner dies more often than this has failed."""
 
 _Work = Coroutine[Any, Any, None]
-_Ending = Callable[[Job, str], Iterable[JobEvent]]
 
 _LOOK_SECONDS = 1.0
 """How often runners that are not on the line are looked after."""
@@ -100,13 +100,15 @@ class Supervisor:
     async def cancel(self, job_id: str, reason: str) -> Job:
         """Ask for a job's end; give the job once the wish is on disk. One that has ended or is ending stays so."""
         self._launcher.cancelled.add(job_id)
-        launched = job_id in self._launcher.launched
+        # Asked when it is decided: between the wish and the decision a runner may have been given or have died.
+        launched = partial(self._launcher.launched.__contains__, job_id)
         job = await self._decide(job_id, partial(_cancel, launched=launched, reason=reason))
-        if launched:
+        failpoint("cancel.recorded")
+        if launched():
             self.lines.cancel(job_id, job.reason)
             self._start_task(self._insist(job_id))
-        else:
-            self._let_go(job_id)
+        elif job.terminal:
+            await self._clear(job_id)
         return job
 
     async def _insist(self, job_id: str) -> None:
@@ -164,7 +166,7 @@ class Supervisor:
     def runner_ended(self, job_id: str, status: int) -> None:
         """Look after a job whose runner has ended."""
         self._log.debug("runner_ended", job=job_id, status=status)
-        if status != runner.EXIT_LOCKED:
+        if status not in (runner.EXIT_LOCKED, runner.EXIT_STALE):
             self._start_task(self._check(job_id, ended=status))
 
     async def watch(self) -> None:
@@ -185,42 +187,56 @@ class Supervisor:
     async def _check(self, job_id: str, ended: int | None = None) -> None:
         """See whether a job's runner lives; if not, take in its last words, and end the job or give it another."""
         async with self._lock(job_id):
-            if job_id not in self._launcher.launched or runner.is_locked(self._state.job(job_id).runner_lock):
+            if job_id not in self._launcher.launched:
                 return
             if ended is None and monotonic() - self._launcher.launched[job_id] < _FORK_SECONDS:
                 return  # it may not have taken its lock yet
-            await self._ingest.take(job_id)
-            try:
-                job = await asyncio.to_thread(self._store.get, job_id)
-            except JobNotFoundError:  # it had ended, and was deleted before its runner was gone
+            directory = self._state.job(job_id)
+            if not directory.root.exists():  # it had ended, and was deleted before its runner was gone
                 self._let_go(job_id)
                 return
-            if not job.terminal:
-                job = await self._recover(job, ended)
-            if job.terminal:
-                await asyncio.to_thread(shutil.rmtree, self._state.job(job_id).work, ignore_errors=True)
-                self._let_go(job_id)
+            # Held, not only looked at: a runner that is born late must not begin while its job is given up.
+            with runner.hold(directory.runner_lock) as held:
+                if held is not None:
+                    await self._bury(job_id, ended)
+
+    async def _bury(self, job_id: str, ended: int | None) -> None:
+        """Take in the last words of a runner that is dead for certain, and end its job or give it another."""
+        await self._ingest.take(job_id)
+        failpoint("check.taken")
+        try:
+            job = await asyncio.to_thread(self._store.get, job_id)
+        except JobNotFoundError:  # it was deleted meanwhile
+            self._let_go(job_id)
+            return
+        if not job.terminal:
+            job = await self._recover(job, ended)
+        failpoint("recover.recorded")
+        self._state.job(job_id).assignment.unlink(missing_ok=True)  # whoever is born late finds nothing to do
+        if job.terminal:
+            await self._clear(job_id)
+        else:
+            await self._launcher.queue(job)
+
+    async def _clear(self, job_id: str) -> None:
+        """Let go of a job that has ended and has no runner, with the scratch that its attempts left."""
+        failpoint("check.ended")
+        await asyncio.to_thread(shutil.rmtree, self._state.job(job_id).work, ignore_errors=True)
+        await asyncio.to_thread(job_cgroup.remove_stale, job_id)  # a runner killed after its last word leaves one
+        self._let_go(job_id)
 
     async def _recover(self, job: Job, status: int | None) -> Job:
         death = "its runner died" if status is None else f"its runner died ({runner.describe(status)})"
         self._log.error("runner_died", job=job.id, status=status, recoveries=job.recoveries)
+        failpoint("recover.begun")
         killed = await asyncio.to_thread(_kill_leftovers, job.id)
+        failpoint("recover.killed")
         if killed:
             self._log.warning("leftovers_killed", job=job.id, pids=[process.pid for process in killed])
-        if job.state is JobState.CANCELLING:
-            return await self._end(job.id, endings.cancelled, job.reason)
-        if job.recoveries >= MAX_RECOVERIES:
-            return await self._end(job.id, endings.failed, f"{death}, and {MAX_RECOVERIES} more before it")
-        del self._launcher.launched[job.id]
+        # From here on a cancel ends the job by itself; one that came before is seen by the decision.
+        self._launcher.launched.pop(job.id, None)
         self._scheduler.forget(job.id)
-        job = await self._decide(job.id, lambda _job: occurring([events.JobRecovering(reason=death)]))
-        await self._launcher.queue(job)
-        return job
-
-    async def _end(self, job_id: str, ending: _Ending, reason: str) -> Job:
-        job = await self._decide(job_id, lambda job: occurring(ending(job, reason)))
-        self._let_go(job_id)
-        return job
+        return await self._decide(job.id, lambda now: occurring(_after_death(now, death)))
 
     def _let_go(self, job_id: str) -> None:
         self._launcher.launched.pop(job_id, None)
@@ -260,14 +276,23 @@ class Supervisor:
             self._log.exception("supervision_failed")
 
 
-def _cancel(job: Job, *, launched: bool, reason: str) -> list[Occurrence]:
+def _after_death(job: Job, death: str) -> Iterable[JobEvent]:
+    if job.state is JobState.CANCELLING:
+        return endings.cancelled(job, job.reason)
+    if job.recoveries >= MAX_RECOVERIES:
+        return endings.failed(job, f"{death}, and {MAX_RECOVERIES} more before it")
+    return () if job.terminal else (events.JobRecovering(reason=death),)
+
+
+def _cancel(job: Job, *, launched: Callable[[], bool], reason: str) -> list[Occurrence]:
     if job.terminal or job.state is JobState.CANCELLING:
         return []
     first = events.JobCancelling(reason=reason)
-    return occurring([first] if launched else [first, *endings.cancelled(job, reason)])
+    return occurring([first] if launched() else [first, *endings.cancelled(job, reason)])
 
 
 def _kill_leftovers(job_id: str) -> list[procfs.Process]:
+    failpoint("recover.killing")
     killed = job_cgroup.remove_stale(job_id)
     mark = f"JOBD_JOB_ID={job_id}".encode()
     return killed + procfs.end_all(lambda: procfs.find(session=None, mark=mark), grace=0)

@@ -10,6 +10,7 @@ from jobapi.v1 import job_service_pb2_grpc as pb_grpc
 
 from jobd.errors import InvalidJobError, InvalidRequestError
 from jobd.explain import explain
+from jobd.failpoints import failpoint
 from jobd.jobs import Job
 from jobd.layout import StateDirectory
 from jobd.log_files import check_offset, select_entries
@@ -58,6 +59,7 @@ class JobService(pb_grpc.JobServiceServicer):
         job, existed = await taking_on
         if not existed:
             await self._supervisor.enqueue(job)
+        failpoint("submit.enqueued")
         return job, existed
 
     async def Watch(self, request: pb.WatchRequest, _context: Context) -> AsyncIterator[pb.WatchResponse]:  # noqa: N802

@@ -2,10 +2,11 @@
 
 import json
 import signal
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import invariants
 import processes
@@ -42,6 +43,8 @@ CANCEL = (
 )
 RECOVER = ("check.taken", "recover.begun", "recover.killed", "store.before.job_recovering", "recover.recorded")
 SECONDS = 60.0
+
+T = TypeVar("T")
 
 
 class Points:
@@ -91,15 +94,17 @@ class Bench:
         self._offset = len(self.world.log)
         self.done = Done()
         self.shape = shape_of(self.world.ledger, f"crash-{self._count}", fate, seconds)
-        answers: list[str] = []
-        asking = threading.Thread(
-            target=lambda: answers.append(self.world.submit(self.shape.document, self.shape.name))
-        )
-        asking.start()
-        self.until(lambda: not asking.is_alive())
-        self.done.job_ids[0] = answers[0]
-        self.done.followers.append(Follower(self.world, answers[0]))
+        job_id = self.ask(lambda: self.world.submit(self.shape.document, self.shape.name))
+        self.done.job_ids[0] = job_id
+        self.done.followers.append(Follower(self.world, job_id))
         return self.done.followers[0]
+
+    def ask(self, call: Callable[[], T]) -> T:
+        """Make a call whose answer may need another daemon than the one that heard it first."""
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(call)
+            self.until(answer.done)
+            return answer.result()
 
     def until(self, condition) -> None:
         """Wait for something, and start the daemon whenever it is dead."""
@@ -121,7 +126,8 @@ class Bench:
     def probe(self) -> None:
         """See that a job of full capacity runs: nothing is held, and every runner wished for before has been born."""
         self._count += 1
-        job_id = self.world.submit(probe_document(self.world.ledger), f"probe-{self._count}")
+        name = f"probe-{self._count}"
+        job_id = self.ask(lambda: self.world.submit(probe_document(self.world.ledger), name))
         probe = Follower(self.world, job_id)
         self.until(lambda: probe.ended)
 
@@ -129,9 +135,7 @@ class Bench:
         """Ask for the job's end; the answer may need another daemon."""
         job_id = self.done.job_ids[0]
         self.done.cancelled.add(job_id)
-        asking = threading.Thread(target=self.world.cancel, args=(job_id,))
-        asking.start()
-        self.until(lambda: not asking.is_alive())
+        self.ask(lambda: self.world.cancel(job_id))
 
     def kill_runner(self) -> None:
         """Kill the job's runner."""

@@ -107,10 +107,10 @@ def test_a_job_cancelled_while_it_is_launched_gets_no_runner(office, monkeypatch
         begun, go = threading.Event(), threading.Event()
         write = office.supervisor._launcher._write_assignment
 
-        def slow(job) -> None:
+        def slow(job, name) -> None:
             begun.set()
             assert go.wait(20)
-            write(job)
+            write(job, name)
 
         monkeypatch.setattr(office.supervisor._launcher, "_write_assignment", slow)
         job = await office.submit()
