@@ -119,6 +119,7 @@ def test_an_assignment_tells_all_that_a_runner_needs(bench, good_plan: Plan):
     assignment = launcher._assignment(job, 2.0, "launch")
     assert assignment == Assignment(
         job_id="abc123",
+        launch="launch",
         cpus=2.0,
         started=job.started,
         finished=(("one", "a"),),
