@@ -51,6 +51,10 @@ class ArtifactStore:
         """Give the path under which a module finds or a download reads an artifact."""
         return self._folder / name
 
+    def names(self) -> set[str]:
+        """Give the names of all artifacts that are there."""
+        return {path.name for path in self._folder.iterdir()} if self._folder.exists() else set()
+
     def publish(self, source: Path, name: str) -> None:
         """Take what stands at `source` and was checked, by renaming: both must be on one file system."""
         sync_tree(source)

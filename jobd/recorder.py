@@ -21,10 +21,14 @@ from jobd.states import EntryState, JobState
 from jobd.store import Store
 
 _LOOK_SECONDS = 2.0
+_AGAIN_SECONDS = 5.0
+"""How long a record that may yet become complete by itself is left alone."""
 _SETTLE_SECONDS = 30.0
 """Prefect's server writes down task runs some seconds after they were told; only then is anything missing."""
 _AT_ONCE = 20
 """Jobs that are looked at in one round."""
+_IN_VIEW = 1000
+"""Jobs among which those are chosen that are due: ones that fail again and again must not hide the others."""
 
 FINAL = frozenset({StateType.COMPLETED, StateType.FAILED, StateType.CANCELLED, StateType.CRASHED})
 
@@ -58,10 +62,11 @@ class Recorder:
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
             if self._prefect.status.ready:
-                for job_id in await asyncio.to_thread(self._store.unrecorded, _AT_ONCE):
-                    if self._due.get(job_id, 0.0) <= time():
-                        with contextlib.suppress(JobNotFoundError):  # deleted in between
-                            await self._look(await asyncio.to_thread(self._store.get, job_id))
+                ended = await asyncio.to_thread(self._store.unrecorded, _IN_VIEW)
+                due = [job_id for job_id in ended if self._due.get(job_id, 0.0) <= time()]
+                for job_id in due[:_AT_ONCE]:
+                    with contextlib.suppress(JobNotFoundError):  # deleted in between
+                        await self._look(await asyncio.to_thread(self._store.get, job_id))
 
     async def _look(self, job: Job) -> None:
         try:
@@ -71,7 +76,9 @@ class Recorder:
             self._due[job.id] = time() + delay_before(failures, first=5.0, most=300.0)
             self._log.warning("record_not_repaired", job=job.id, error=error.message)
             return
-        if flow_run_id is not None:
+        if flow_run_id is None:
+            self._due[job.id] = time() + _AGAIN_SECONDS
+        else:
             await asyncio.wrap_future(self._store.mark_recorded(job.id, flow_run_id))
             self._failures.pop(job.id, None)
             self._due.pop(job.id, None)

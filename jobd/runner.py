@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from time import monotonic, sleep
 
 from jobd import job_cgroup, journal, procfs, sockets
 from jobd.failpoints import failpoint
@@ -38,6 +39,8 @@ BEGIN_SECONDS = 20.0
 """An engine that has not begun the job by then has lost it."""
 END_SECONDS = 20.0
 """How long an engine may go on after the job's end."""
+
+_LOCK_SECONDS, _LOOK_SECONDS = 1.0, 0.02
 
 Engine = Callable[[JobRun], None]
 
@@ -113,6 +116,9 @@ def _attempt(engine: Engine, run: JobRun) -> None:
 
 @contextlib.contextmanager
 def _lock(path: Path) -> Iterator[bool]:
+    deadline = monotonic() + _LOCK_SECONDS
+    while is_locked(path) and monotonic() < deadline:
+        sleep(_LOOK_SECONDS)  # the daemon may only be looking whether somebody holds it
     with hold(path) as fd:
         if fd is not None:
             os.ftruncate(fd, 0)

@@ -14,16 +14,17 @@ from typing import Any
 from structlog.typing import FilteringBoundLogger
 
 from jobd import endings, events, job_cgroup, procfs, runner
+from jobd.artifacts import ArtifactStore
 from jobd.errors import JobdError, JobNotFoundError, StorageError
 from jobd.events import JobEvent, Occurrence
 from jobd.failpoints import failpoint
 from jobd.ingest import Ingest
 from jobd.jobs import Job
 from jobd.launcher import Launcher, occurring
-from jobd.layout import StateDirectory
+from jobd.layout import JobDirectory, StateDirectory
 from jobd.runner_lines import RunnerLines
 from jobd.scheduler import Scheduler
-from jobd.states import JobState
+from jobd.states import ArtifactState, JobState
 from jobd.store import Decision, Store
 
 MAX_RECOVERIES = 3
@@ -108,7 +109,7 @@ class Supervisor:
             self.lines.cancel(job_id, job.reason)
             self._start_task(self._insist(job_id))
         elif job.terminal:
-            await self._clear(job_id)
+            await self._clear(job)
         return job
 
     async def _insist(self, job_id: str) -> None:
@@ -214,16 +215,15 @@ class Supervisor:
         failpoint("recover.recorded")
         self._state.job(job_id).assignment.unlink(missing_ok=True)  # whoever is born late finds nothing to do
         if job.terminal:
-            await self._clear(job_id)
+            await self._clear(job)
         else:
             await self._launcher.queue(job)
 
-    async def _clear(self, job_id: str) -> None:
-        """Let go of a job that has ended and has no runner, with the scratch that its attempts left."""
+    async def _clear(self, job: Job) -> None:
+        """Let go of a job that has ended and has no runner, with the litter that its runners left."""
         failpoint("check.ended")
-        await asyncio.to_thread(shutil.rmtree, self._state.job(job_id).work, ignore_errors=True)
-        await asyncio.to_thread(job_cgroup.remove_stale, job_id)  # a runner killed after its last word leaves one
-        self._let_go(job_id)
+        await asyncio.to_thread(_remove_litter, self._state.job(job.id), job)
+        self._let_go(job.id)
 
     async def _recover(self, job: Job, status: int | None) -> Job:
         death = "its runner died" if status is None else f"its runner died ({runner.describe(status)})"
@@ -236,7 +236,7 @@ class Supervisor:
         # From here on a cancel ends the job by itself; one that came before is seen by the decision.
         self._launcher.launched.pop(job.id, None)
         self._scheduler.forget(job.id)
-        return await self._decide(job.id, lambda now: occurring(_after_death(now, death)))
+        return await self._decide(job.id, lambda now: occurring(_after_death(now, death, certain=status is not None)))
 
     def _let_go(self, job_id: str) -> None:
         self._launcher.launched.pop(job_id, None)
@@ -276,12 +276,14 @@ class Supervisor:
             self._log.exception("supervision_failed")
 
 
-def _after_death(job: Job, death: str) -> Iterable[JobEvent]:
+def _after_death(job: Job, death: str, *, certain: bool) -> Iterable[JobEvent]:
+    """Say what follows a runner; where it is not certain that there ever was one, it does not count as a death."""
     if job.state is JobState.CANCELLING:
         return endings.cancelled(job, job.reason)
     if job.recoveries >= MAX_RECOVERIES:
         return endings.failed(job, f"{death}, and {MAX_RECOVERIES} more before it")
-    return () if job.terminal else (events.JobRecovering(reason=death),)
+    never_born = job.state is JobState.QUEUED and not certain
+    return () if job.terminal or never_born else (events.JobRecovering(reason=death),)
 
 
 def _cancel(job: Job, *, launched: Callable[[], bool], reason: str) -> list[Occurrence]:
@@ -289,6 +291,16 @@ def _cancel(job: Job, *, launched: Callable[[], bool], reason: str) -> list[Occu
         return []
     first = events.JobCancelling(reason=reason)
     return occurring([first] if launched() else [first, *endings.cancelled(job, reason)])
+
+
+def _remove_litter(directory: JobDirectory, job: Job) -> None:
+    """Remove scratch folders, artifacts that were renamed but never told of, and the cgroup of a killed runner."""
+    shutil.rmtree(directory.work, ignore_errors=True)
+    known = {item.name for item in job.artifacts if item.state is ArtifactState.PRESENT}
+    store = ArtifactStore(directory.artifacts)
+    for name in store.names() - known:
+        store.remove(name)
+    job_cgroup.remove_stale(job.id)
 
 
 def _kill_leftovers(job_id: str) -> list[procfs.Process]:
