@@ -73,7 +73,7 @@ pictures: install ## take the pictures of the documentation anew
 
 lock: install ## resolve the dependencies anew into requirements/
 	$(BIN)/uv pip compile pyproject.toml --extra daemon --extra media --group dev --universal --python-version 3.11 \
-	  --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links --quiet -o requirements/dev.txt
+	  --generate-hashes --no-annotate --no-header --quiet -o requirements/dev.txt
 
 clean: ## remove what these targets made
 	rm -rf $(VENV) demo-out build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
