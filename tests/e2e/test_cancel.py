@@ -75,6 +75,11 @@ def test_a_cancel_in_the_dashboard_cancels_the_job(daemon, jobs, tmp_path, livin
     assert daemon.final_run(job_id, tasks=1)["state_type"] == "CANCELLED"
 
 
+def told(job: dict) -> dict:
+    """Leave out what changes by itself when Prefect's record of an ended job has been compared."""
+    return {key: value for key, value in job.items() if key != "recorded"}
+
+
 def test_cancelling_again_changes_nothing(daemon, jobs, tmp_path):
     """A second cancel, and a cancel of a job that has succeeded, are no errors and no events."""
     job_id = daemon.submit(jobs.write([jobs.act("x", gate=tmp_path / "never")]))
@@ -83,14 +88,14 @@ def test_cancelling_again_changes_nothing(daemon, jobs, tmp_path):
     assert [daemon.jobctl("cancel", job_id).code for _ in range(3)] == [0, 0, 0]
     assert watch.end() == 3
     assert len(watch.of("job_cancelling")) == 1
-    before = daemon.get(job_id)
+    before = told(daemon.get(job_id))
     assert daemon.jobctl("cancel", job_id).code == 0
-    assert daemon.get(job_id) == before
+    assert told(daemon.get(job_id)) == before
 
     finished = daemon.submit(jobs.write([jobs.act("x", public=True)]), "--wait")
-    before = daemon.get(finished)
+    before = told(daemon.get(finished))
     assert daemon.jobctl("cancel", finished).code == 0
-    assert daemon.get(finished) == before
+    assert told(daemon.get(finished)) == before
 
 
 def test_a_cancel_reaches_an_entry_between_two_attempts(daemon, jobs, tmp_path):
