@@ -32,8 +32,8 @@ serve: install ## run a daemon in the foreground with its state in the default p
 test: install ## run every test
 	$(BIN)/pytest
 
-test-unit: install ## run the tests that do no I/O
-	$(BIN)/pytest tests/unit
+test-unit: install ## run the tests that do no I/O, but for the large ones
+	$(BIN)/pytest tests/unit -m 'not size'
 
 test-integration: install ## run the tests against the real store, processes and Prefect server
 	$(BIN)/pytest tests/integration

@@ -223,6 +223,7 @@ def test_a_snapshot_does_not_change(tmp_path):
     assert list(snapshot.modules) == ["m"]
 
 
+@pytest.mark.size
 def test_unchanged_manifests_are_not_parsed_again(tmp_path):
     """A thousand modules are parsed once; then only the one that changed, and broken ones are remembered as well."""
     for number in range(999):

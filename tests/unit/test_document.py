@@ -169,6 +169,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.size
 @pytest.mark.parametrize(("text", "message"), HOSTILE.values(), ids=HOSTILE)
 def test_a_hostile_document_is_refused_quickly(text, message):
     """A bomb costs neither time nor memory beyond what its own size does."""

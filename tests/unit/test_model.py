@@ -167,6 +167,7 @@ def walk(chance: random.Random, job: Job) -> tuple[Job, list[Record]]:
     return job, history
 
 
+@pytest.mark.size
 @pytest.mark.parametrize("block", range(8))
 def test_the_job_agrees_with_the_model(job: Job, block: int):
     """At every step of hundreds of random lives, the same events are refused and the same job results."""
@@ -205,6 +206,7 @@ def test_no_event_counts_twice_or_out_of_turn(job: Job, seed: int):
     assert history
 
 
+@pytest.mark.size
 def test_the_walks_reach_every_end(job: Job):
     """The random lives end in every terminal state, and some are cut short by several recoveries first."""
     lives = [walk(random.Random(seed), job)[0] for seed in range(WALKS // 4)]

@@ -341,6 +341,7 @@ def big_job(count: int) -> bytes:
     return text.encode()
 
 
+@pytest.mark.size
 def test_ten_thousand_entries_are_planned_in_seconds():
     """The largest job is answered while its submitter waits."""
     text = big_job(10_000)
@@ -352,6 +353,7 @@ def test_ten_thousand_entries_are_planned_in_seconds():
     assert sum(len(step.entries) for step in made.steps) == 10_000
 
 
+@pytest.mark.size
 @pytest.mark.parametrize(
     ("old", "new"),
     [

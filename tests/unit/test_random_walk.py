@@ -88,6 +88,7 @@ def test_a_random_life_survives_storage(job: Job, seed: int):
     assert lived == replay(job, stored)
 
 
+@pytest.mark.size
 def test_the_walks_see_every_kind_of_event(job: Job):
     """The random lives together hold every kind of event, or they would prove less than they say."""
     seen = {record.event.kind for seed in range(60) for record in live_through(random.Random(seed), job)[1]}

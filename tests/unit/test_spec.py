@@ -203,6 +203,7 @@ def test_odd_file_names_are_names(name):
     assert spec.steps[0].entries[0].input_artifacts[0].name == name
 
 
+@pytest.mark.size
 def test_ten_thousand_entries_are_the_most():
     """One entry more is refused before anything else is looked at."""
     head = b"name: j\nsteps:\n- name: s\n  entries:\n"
@@ -298,6 +299,7 @@ def test_default_entry_names_avoid_those_that_were_chosen():
     assert wire(text)[0].entry_names == [["m-2", "m", "m-3"]]
 
 
+@pytest.mark.size
 @pytest.mark.parametrize("kind", ["name: i{0}, param_name: p", "param_name: p", "param_name: p{0}"])
 def test_thousands_of_job_inputs_are_wired_in_seconds(kind):
     """Named, ambiguous or unmatched: the work does not grow with the square of the file."""
