@@ -145,6 +145,7 @@ async def _running(config: Config, state: StateDirectory, log: FilteringBoundLog
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await supervisor.close()
         await api.close()
         await supervisor.lines.close()
         asyncio.get_running_loop().remove_reader(bell)

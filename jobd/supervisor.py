@@ -183,6 +183,12 @@ class Supervisor:
                 if not self.lines.is_connected(job_id) and monotonic() - since > _FORK_SECONDS:
                     self._start_task(self._check(job_id))
 
+    async def close(self) -> None:
+        """Leave everything as it is, for the next daemon to take on."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
     # -- ending ------------------------------------------------------------------------------------------------
 
     async def _check(self, job_id: str, ended: int | None = None) -> None:
