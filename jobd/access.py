@@ -10,7 +10,7 @@ from pathlib import Path
 from structlog.typing import FilteringBoundLogger
 
 from jobd.errors import UnauthenticatedError
-from jobd.layout import StateDirectory, write_durably
+from jobd.layout import StateDirectory, default_state_directory, write_durably
 
 
 def load_token(state: StateDirectory) -> str:
@@ -35,9 +35,7 @@ def check_token(expected: str, authorization: str | None) -> None:
 def well_known_folder() -> Path:
     """Give the folder in which clients on this machine look for a daemon."""
     runtime = os.environ.get("XDG_RUNTIME_DIR")
-    if runtime:
-        return Path(runtime) / "jobd"
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "jobd"
+    return Path(runtime, "jobd") if runtime else default_state_directory()
 
 
 class AccessFile:

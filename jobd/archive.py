@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection, Select, func, select, text
+from sqlalchemy import Connection, Select, select, text
 
 from jobd import rows, schema
 from jobd.database import open_reader
@@ -154,13 +154,6 @@ class Archive:
     def count(self, state: JobState) -> int:
         """Count the jobs in a state that is not terminal."""
         return sum(live.job.state is state for live in self._live.copy().values())
-
-    def event_count(self, job_id: str) -> int:
-        """Count the events of a job that are on disk."""
-        number = select(schema.jobs.c.number).where(schema.jobs.c.id == job_id).scalar_subquery()
-        with self._reader.connect() as connection:
-            query = select(func.count()).select_from(schema.events).where(schema.events.c.job == number)
-            return connection.scalar(query) or 0
 
     def unrecorded(self, limit: int) -> Sequence[str]:
         """Give ended jobs whose record at Prefect is not known to be complete, oldest first."""

@@ -16,6 +16,7 @@ from pydantic_settings import (
 
 from jobd.capacity import parse_capacity
 from jobd.errors import ConfigError
+from jobd.layout import default_state_directory
 from jobd.manifest import Bytes
 from jobd.plan import Capacity
 from jobd.retention import RetentionPolicy
@@ -28,11 +29,6 @@ class LogFormat(StrEnum):
     """For people on a terminal, JSON otherwise."""
     CONSOLE = "console"
     JSON = "json"
-
-
-def default_state_directory() -> Path:
-    """Give the folder that a daemon uses when it is told of none."""
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "jobd"
 
 
 def default_config_file() -> Path:

@@ -250,7 +250,6 @@ def nursery_environment(api_url: str, home: Path, *, remote: bool) -> dict[str, 
             "PREFECT_HOME": str(home),  # not the user's own, whose profiles would change how jobs run
             # A flow without an API must fail instead of starting a second server by itself.
             "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
-            "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "DO_NOT_TRACK": "1",
             # A call less at the start of every run; the embedded server is guarded by other means.

@@ -5,6 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
+def default_state_directory() -> Path:
+    """Give the folder that a daemon uses when it is told of none."""
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "jobd"
+
+
 @dataclass(frozen=True, slots=True)
 class StateDirectory:
     """The folder that holds all a daemon knows."""

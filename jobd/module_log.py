@@ -100,10 +100,6 @@ class ModuleLog:
         return _add(reports, whole, self._lines_per_look)
 
 
-def _head(limit: int) -> int:
-    return limit // 4 // _BLOCK * _BLOCK
-
-
 def _punch_hole(fd: int, start: int, end: int) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.fallocate(fd, _PUNCH_HOLE, ctypes.c_int64(start), ctypes.c_int64(end - start)) != 0:

@@ -124,10 +124,6 @@ class PrefectApi:
         await self._send("GET", "/health")
         await self._send("GET", "/version")
 
-    async def cancelling_jobs(self) -> frozenset[str]:
-        """Find the jobs whose cancellation was asked for in the dashboard and is not finished."""
-        return frozenset(run.job_id for run in await self.cancelling_runs() if run.job_id)
-
     async def cancelling_runs(self) -> tuple[FlowRun, ...]:
         """Find jobd's flow runs that wait to be cancelled, at most 200, the newest first.
 

@@ -204,12 +204,12 @@ def test_a_run_cancelled_in_the_dashboard_is_found_by_its_job(running: Running) 
 
     async def cancel_and_finish() -> list[frozenset[str]]:
         async with PrefectApi(running.server.api_url) as api:
-            found = [await api.cancelling_jobs()]
+            found = [{run.job_id for run in await api.cancelling_runs()}]
             for run in (flow_run, strange):
                 assert await api.set_flow_run_state(run, StateType.CANCELLING, force=True) == Verdict.ACCEPT
-            found.append(await api.cancelling_jobs())
+            found.append({run.job_id for run in await api.cancelling_runs()})
             await api.set_flow_run_state(flow_run, StateType.CANCELLED, message="as asked", force=True)
-            found.append(await api.cancelling_jobs())
+            found.append({run.job_id for run in await api.cancelling_runs()})
             assert (await api.flow_run(flow_run)).state_name == "Cancelled"
             assert [run.id for run in await api.flow_runs("j1")] == [flow_run]
             return found
@@ -423,7 +423,7 @@ def test_a_server_that_wants_a_token_with_changes_gets_it() -> None:
 
         async def ask() -> frozenset[str]:
             async with PrefectApi(f"http://127.0.0.1:{http.server_port}/api") as api:
-                return await api.cancelling_jobs()
+                return {run.job_id for run in await api.cancelling_runs()}
 
         try:
             assert asyncio.run(ask()) == frozenset()
