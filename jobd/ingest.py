@@ -2,13 +2,15 @@
 
 import asyncio
 import socket
+from collections.abc import Sequence
 
 from structlog.typing import FilteringBoundLogger
 
 from jobd import endings, journal, sockets
 from jobd.errors import IllegalTransitionError, StorageError
-from jobd.events import Occurrence
+from jobd.events import Occurrence, Record
 from jobd.failpoints import failpoint
+from jobd.jobs import Job, apply
 from jobd.layout import StateDirectory
 from jobd.store import Store
 
@@ -99,10 +101,11 @@ class Ingest:
     async def _fail(self, job_id: str, chunk: journal.Chunk, offset: int, reason: str) -> None:
         """End a job whose journal says what cannot be, so that it does not hang for ever."""
         job = await asyncio.to_thread(self._store.get, job_id)
+        job, told = _follow(job, chunk.occurrences)
         message = f"its journal cannot be followed: {reason}"
         time = chunk.occurrences[-1].time
-        ending = [Occurrence(time=time, event=event) for event in endings.failed(job, message)]
-        await asyncio.wrap_future(self._store.ingest(job_id, ending, start=offset, end=chunk.offset))
+        told += [Occurrence(time=time, event=event) for event in endings.failed(job, message)]
+        await asyncio.wrap_future(self._store.ingest(job_id, told, start=offset, end=chunk.offset))
 
     def _answer(self, bell: socket.socket) -> None:
         while True:
@@ -111,3 +114,16 @@ class Ingest:
             except BlockingIOError:
                 return
             self.ring(word.decode(errors="replace"))
+
+
+def _follow(job: Job, occurrences: Sequence[Occurrence]) -> tuple[Job, list[Occurrence]]:
+    """Give the occurrences up to the first that does not fit, and the job after them."""
+    told: list[Occurrence] = []
+    for occurrence in occurrences:
+        record = Record(sequence=job.sequence + 1, time=occurrence.time, event=occurrence.event)
+        try:
+            job = apply(job, record)
+        except IllegalTransitionError:
+            break
+        told.append(occurrence)
+    return job, told

@@ -88,6 +88,9 @@ class JobService(pb_grpc.JobServiceServicer):
         if request.page_size < 0:
             raise InvalidRequestError("page_size must not be negative")
         states = [convert.domain_job_state(value) for value in request.states]
+        if None in states:
+            # Left out, it would widen the question instead of narrowing it.
+            raise InvalidRequestError("states holds one that this daemon does not know")
         page = await asyncio.to_thread(
             self._store.page,
             size=min(request.page_size or _PAGE, _MOST_PAGE),

@@ -146,6 +146,20 @@ def test_a_journal_that_cannot_be_followed_ends_its_job(office):
     office(work)
 
 
+def test_what_fits_before_the_line_that_does_not_is_kept(office):
+    """A job that is ended for one impossible line still tells all that came before it."""
+
+    async def work(office) -> None:
+        job = await office.submit()
+        office.write(job.id, STARTED, events.EntryProgress(step="one", entry="copy", percent=1))
+        await office.ingest.take(job.id)
+        told = [record.event.kind for record in office.store.events_after(job.id, job.sequence)]
+        assert (told[0], told[-1]) == ("job_started", "job_failed")
+        assert office.store.get(job.id).flow_run_id == STARTED.flow_run_id
+
+    office(work)
+
+
 def test_a_long_journal_is_taken_in_pieces(office):
     """A journal of several megabytes, as after a long absence of the daemon, is taken in whole."""
 

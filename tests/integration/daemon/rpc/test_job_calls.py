@@ -120,6 +120,7 @@ def test_a_list_comes_in_pages(serve):
         await client.jobs.Cancel(pb.CancelRequest(id=jobs[4].id))
         some = await client.jobs.List(pb.ListRequest(states=[job_pb2.JOB_STATE_CANCELLED]))
         assert [job.id for job in some.jobs] == [jobs[4].id]
+        assert (await client.refused(client.jobs.List(pb.ListRequest(states=[99]))))[0] == "INVALID_ARGUMENT"
         assert (await client.refused(client.jobs.List(pb.ListRequest(page_size=-1))))[0] == "INVALID_ARGUMENT"
 
     serve(work)
