@@ -72,7 +72,7 @@ pictures: install ## take the pictures of the documentation anew
 	$(BIN)/python tools/pictures.py
 
 lock: install ## resolve the dependencies anew into requirements/
-	$(BIN)/uv pip compile pyproject.toml --extra daemon --extra media --group dev --universal --python-version 3.11 \
+	$(BIN)/uv pip compile pyproject.toml --extra daemon --extra media --extra tracing --group dev --universal --python-version 3.11 \
 	  --generate-hashes --no-annotate --no-header --quiet -o requirements/dev.txt
 
 clean: ## remove what these targets made

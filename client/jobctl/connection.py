@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import grpc
 from jobapi.v1 import artifact_service_pb2_grpc, job_service_pb2_grpc, module_service_pb2_grpc
@@ -10,11 +10,11 @@ from jobapi.v1 import artifact_service_pb2_grpc, job_service_pb2_grpc, module_se
 from jobctl.address import Endpoint
 from jobctl.errors import JobctlError
 from jobctl.patience import Outage, Patience
+from jobctl.reader import Call, Reader
 from jobctl.statuses import translate
 
 _Request = TypeVar("_Request")
 _Response = TypeVar("_Response")
-_Answer = TypeVar("_Answer", covariant=True)  # noqa: PLC0105 - as its two neighbours
 _CALL_SECONDS = 10.0
 _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.keepalive_time_ms", 30_000),
@@ -24,16 +24,6 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_reconnect_backoff_ms", 5_000),
     ("grpc.max_receive_message_length", 64 * 1024 * 1024),  # the plan of a job with 10,000 entries
 )
-
-
-class Answers(Protocol[_Answer]):
-    """An open stream of the daemon's messages."""
-
-    def __iter__(self) -> Iterator[_Answer]:
-        """Yield the messages."""
-
-    def cancel(self) -> bool:
-        """End the stream."""
 
 
 class Connection:
@@ -84,14 +74,10 @@ class Connection:
                     raise
                 outage.wait(error)
 
-    def stream(self, opening: "Callable[[], Answers[_Response]]") -> Iterator[_Response]:
+    def stream(self, opening: "Callable[[], Call[_Response]]") -> Iterator[_Response]:
         """Read a stream; it ends with the reader."""
-        call = opening()
-        try:
-            with self._translated():
-                yield from call
-        finally:
-            call.cancel()
+        with self._translated(), Reader(opening()) as reader:
+            yield from reader.read()
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

@@ -11,25 +11,18 @@ from jobapi.v1 import job_pb2, job_service_pb2
 
 from jobctl.address import Address
 from jobctl.errors import JobctlError, TimedOutError, UnreachableError
-from jobctl.patience import Outage, Patience, Watchdog
+from jobctl.patience import Outage, Patience
+from jobctl.reader import Call, Reader
 from jobctl.states import is_terminal, is_terminal_event
 from jobctl.statuses import translate
-
-
-class WatchCall(Protocol):
-    """An open stream."""
-
-    def __iter__(self) -> Iterator[job_service_pb2.WatchResponse]:
-        """Yield the daemon's messages."""
-
-    def cancel(self) -> bool:
-        """End the stream."""
 
 
 class WatchMethod(Protocol):
     """The daemon's Watch."""
 
-    def __call__(self, request: job_service_pb2.WatchRequest, *, wait_for_ready: bool) -> WatchCall:
+    def __call__(
+        self, request: job_service_pb2.WatchRequest, *, wait_for_ready: bool
+    ) -> Call[job_service_pb2.WatchResponse]:
         """Open a stream."""
 
 
@@ -75,14 +68,14 @@ class EventStream:
     def _read_stream(self, outage: Outage, deadline: float) -> Iterator[job_pb2.Job | job_pb2.Event]:
         request = job_service_pb2.WatchRequest(id=self.job_id, after_sequence=self.sequence)
         call = self.call(request, wait_for_ready=self.resuming)
-        with Watchdog(call.cancel) as watchdog:
+        with Reader(call) as reader:
             try:
-                for message in watchdog.read(iter(call), lambda: self._limit(outage, deadline)):
+                for message in reader.read(lambda: self._limit(outage, deadline)):
                     yield from self._take(message, outage)
                     if self._ended:
                         return
             except grpc.RpcError as error:
-                raise self._explain(error, expired=watchdog.expired, deadline=deadline) from error
+                raise self._explain(error, expired=reader.expired, deadline=deadline) from error
         if not self._ended:
             raise self._interrupted("the daemon ended the stream before the job had ended")
 

@@ -2,16 +2,10 @@
 
 import math
 import random
-import threading
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self, TypeVar
 
 from jobctl.errors import JobctlError
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,47 +58,3 @@ class Outage:
         pause = self._delay * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
         time.sleep(max(0.0, min(pause, self.remaining(), until - time.monotonic())))
         self._delay = min(self._delay * 2, self._patience.last_delay)
-
-
-class Watchdog:
-    """Cancels a stream whose next message takes too long. A reader that takes its time is no reason."""
-
-    _TICK = 0.2
-
-    def __init__(self, cancel: Callable[[], object]) -> None:
-        """Hold how to cancel the stream."""
-        self.expired = False
-        self._cancel = cancel
-        self._due = math.inf
-        self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="jobctl-watchdog", daemon=True)
-
-    def read(self, messages: Iterator[_T], limit: Callable[[], float]) -> Iterator[_T]:
-        """Pass the messages on; before each, `limit` tells how many seconds it may take."""
-        while True:
-            self._due = time.monotonic() + limit()
-            try:
-                message = next(messages)
-            except StopIteration:
-                return
-            finally:
-                self._due = math.inf
-            yield message
-
-    def __enter__(self) -> Self:
-        """Start to watch."""
-        self._thread.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """End the watch, and the stream with it."""
-        self._closed.set()
-        self._cancel()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._closed.wait(min(self._TICK, max(0.0, self._due - time.monotonic()))):
-            if time.monotonic() >= self._due:
-                self.expired = True
-                self._cancel()
-                return

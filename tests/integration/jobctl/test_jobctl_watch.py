@@ -126,7 +126,7 @@ def test_interrupting_a_watch_leaves_the_job_alone(daemon):
         process.kill()
         process.communicate()
 
-    assert process.returncode == 130
+    assert process.returncode == 130, errors
     assert "detached; the job goes on: jobctl watch job7f3a | jobctl cancel job7f3a" in errors
     assert daemon.job.state == job_pb2.JOB_STATE_SUCCEEDED
 
