@@ -34,6 +34,20 @@ def parse_capacity(text: str) -> Capacity:
     return Capacity(cpus=cpus, memory=memory, gpus=int(gpus), counters=amounts)
 
 
+def gpu_ids(capacity: Capacity) -> tuple[str, ...]:
+    """Name the gpus that are handed out: those that the daemon itself may use, else 0, 1, 2 …
+
+    ValueError when the daemon may use fewer than its capacity says.
+    """
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    ids = tuple(filter(None, (part.strip() for part in named.split(",")))) if named is not None else None
+    if ids is None:
+        return tuple(map(str, range(capacity.gpus)))
+    if len(ids) < capacity.gpus:
+        raise ValueError(f"gpus={capacity.gpus}, but CUDA_VISIBLE_DEVICES names {len(ids)}")
+    return ids[: capacity.gpus]
+
+
 def _number(name: str, text: str) -> float:
     try:
         number = float(text)

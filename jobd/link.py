@@ -27,7 +27,7 @@ class Link:
         self._changed = threading.Condition()
         self._socket: socket.socket | None = None
         self._wanted: dict[str, Resources] = {}
-        self._held: dict[str, Resources] = {}
+        self._held: dict[str, Lease] = {}
         self._cancel_reason: str | None = None
         self._abandoned = False
         self._closed = threading.Event()
@@ -42,17 +42,17 @@ class Link:
         """Why the job is to be cancelled; None while it is not."""
         return self._cancel_reason
 
-    def acquire(self, key: str, resources: Resources) -> bool:
-        """Wait for capacity; False when the job came to want none any more."""
+    def acquire(self, key: str, resources: Resources) -> Lease | None:
+        """Wait for capacity; None when the job came to want none any more."""
         with self._changed:
             self._wanted[key] = resources
             self._send(Acquire(lease=Lease(key=key, resources=resources)))
             self._changed.wait_for(lambda: key in self._held or self._unwanted)
             if key in self._held:
-                return True
+                return self._held[key]
             del self._wanted[key]
             self._send(Release(key=key))
-            return False
+            return None
 
     def release(self, key: str) -> None:
         """Give capacity back."""
@@ -112,8 +112,8 @@ class Link:
     def _greet(self, connection: socket.socket) -> None:
         with self._changed:
             self._socket = connection
-            held = tuple(Lease(key=key, resources=resources) for key, resources in self._held.items())
-            self._send(Hello(job_id=self._job_id, pid=self._own.pid, start_ticks=self._own.start_ticks, held=held))
+            own, held = self._own, tuple(self._held.values())
+            self._send(Hello(job_id=self._job_id, pid=own.pid, start_ticks=own.start_ticks, held=held))
             for key, resources in self._wanted.items():
                 self._send(Acquire(lease=Lease(key=key, resources=resources)))
 
@@ -133,7 +133,8 @@ class Link:
             if isinstance(message, Cancel):
                 self._cancel(message.reason)
             elif message.key in self._wanted:
-                self._held[message.key] = self._wanted.pop(message.key)
+                resources = self._wanted.pop(message.key)
+                self._held[message.key] = Lease(key=message.key, resources=resources, gpus=message.gpus)
             elif message.key not in self._held:
                 self._send(Release(key=message.key))
             self._changed.notify_all()

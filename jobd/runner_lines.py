@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from structlog.typing import FilteringBoundLogger
 
 from jobd import procfs, sockets
+from jobd.fair_share import Lease
 from jobd.layout import StateDirectory
 from jobd.messages import FROM_RUNNER, Acquire, Alive, Cancel, Granted, Hello, Release
 from jobd.scheduler import Scheduler
@@ -68,9 +69,9 @@ class RunnerLines:
         if hello and found and found.start_ticks == hello.start_ticks:
             procfs.send(found, signal.SIGKILL)
 
-    def grant(self, job_id: str, key: str) -> None:
-        """Tell a runner that it may use what it wanted."""
-        self._say(job_id, Granted(key=key))
+    def grant(self, job_id: str, key: str, gpus: tuple[str, ...] | None = None) -> None:
+        """Tell a runner that it may use what it wanted, and which gpus these are."""
+        self._say(job_id, Granted(key=key, gpus=gpus))
 
     def cancel(self, job_id: str, reason: str) -> None:
         """Tell a runner to end its job; one that is not on the line is told when it comes."""
@@ -107,7 +108,7 @@ class RunnerLines:
         self._lines[hello.job_id] = writer
         self._runners[hello.job_id] = hello
         self._heard[hello.job_id] = monotonic()
-        self._scheduler.restate(hello.job_id, {lease.key: lease.resources for lease in hello.held})
+        self._scheduler.restate(hello.job_id, {lease.key: Lease(lease.resources, lease.gpus) for lease in hello.held})
         self._connected(hello.job_id)
 
     def _hear(self, job_id: str, message: Acquire | Release | Alive) -> None:

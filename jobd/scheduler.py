@@ -1,63 +1,66 @@
-"""Who may run when: the capacity of the machine, leased to entries of jobs, first come first served within a priority.
+"""Who may run when: the capacity of the machine, leased to entries of jobs.
 
-A job is started when there is capacity for an entry of its first step; what was set aside for its start becomes its
-first lease. Hundreds of jobs in the queue are rows, not processes.
+Priority comes first. Jobs of one priority take turns, by what they have had. Waiting raises a job towards those of the
+highest priority, so that none starves. What does not fit keeps what it lacks from all who come after it, and from
+nobody what it does not lack: a wish for a gpu stops no work that needs none, and a large wish is not put off for ever.
+
+A job is started when there is room for an entry of it; what was set aside for its start becomes its first lease.
+Beyond a number of jobs that run, others start only where those leave room: hundreds of jobs in the queue are rows, not
+processes.
 """
 
-from bisect import insort
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from itertools import count
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from jobd.fair_share import FairShare, Lease, Wish
 from jobd.plan import Capacity, Resources
+from jobd.room import Amounts, Room, amounts
+from jobd.start_queue import StartQueue
+from jobd.turns import Policy, in_order, least_service
 
 _RETURN = "runners of an earlier daemon are awaited"
-
-
-@dataclass(frozen=True, slots=True)
-class Ticket:
-    """A place in the queue."""
-
-    priority: int
-    number: int
-    """The job's place in the order of acceptance."""
-    turn: int
-    job_id: str
-    key: str | None
-    """The entry that wants capacity; None for a job that wants to start."""
-    resources: Resources
-
-    @property
-    def rank(self) -> tuple[int, int, int]:
-        """Sort first what has the higher priority, then the older job, then the older wish."""
-        return (-self.priority, self.number, self.turn)
-
-
-@dataclass(slots=True)
-class _JobShare:
-    priority: int
-    number: int
-    held: dict[str, Resources] = field(default_factory=dict)
-    start: Resources | None = None
-    """What is set aside for its first entry."""
+Clock = Callable[[], float]
 
 
 class Scheduler:
-    """Leases. It does no I/O: `granted`, once set, is called with the job and the entry, or None for a start."""
+    """Leases. It does no I/O: `granted`, once set, is called with the job, the entry and its lease.
 
-    def __init__(self, capacity: Capacity) -> None:
-        """Begin with everything free."""
-        self.granted: Callable[[str, str | None], None]
-        self._capacity = capacity
-        self._jobs: dict[str, _JobShare] = {}
-        self._queue: list[Ticket] = []
-        self._turns = count()
+    For the start of a job the entry is None.
+    """
+
+    def __init__(
+        self,
+        capacity: Capacity,
+        *,
+        policy: Policy | None = None,
+        gpu_ids: Sequence[str] | None = None,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        """Begin with everything free; gpus are named 0, 1, 2 … unless ids are given."""
+        self.granted: Callable[[str, str | None, Lease], None]
+        self._policy = policy or Policy()
+        self._clock = clock
+        self._room = Room.of(capacity)
+        self._gpus = list(gpu_ids or map(str, range(capacity.gpus)))[: capacity.gpus]
+        self._free_gpus = list(self._gpus)
+        self._jobs: dict[str, FairShare] = {}
+        self._active: dict[str, FairShare] = {}
+        self._starts = StartQueue()
         self._held_back: set[str] = set()
 
     @property
     def held_back(self) -> str:
         """Why nothing is granted at all; empty when that is not so."""
         return "; ".join(sorted(self._held_back))
+
+    @property
+    def waiting(self) -> int:
+        """Count the wishes that wait, those of entries and those of jobs that want to start."""
+        return len(self._starts) + sum(len(share.wishes) for share in self._active.values())
+
+    def used(self) -> Resources:
+        """Add up what is leased and set aside."""
+        return self._room.held()
 
     def hold_back(self, reason: str = _RETURN) -> None:
         """Grant nothing until `resume` is told the same reason."""
@@ -68,116 +71,182 @@ class Scheduler:
         self._held_back.discard(reason)
         self._grant()
 
-    def know(self, job_id: str, *, priority: int, number: int) -> None:
-        """Make a job known, whose wishes then have this priority and age."""
-        self._jobs.setdefault(job_id, _JobShare(priority, number))
+    def know(self, job_id: str, *, priority: int, number: int, waited: float = 0.0) -> None:
+        """Make a job known, with its place in the order of acceptance and the seconds since that."""
+        since = self._clock() - waited
+        self._jobs.setdefault(job_id, FairShare(job_id=job_id, priority=priority, number=number, since=since))
 
     def want_start(self, job_id: str, resources: Resources) -> None:
         """Queue a known job for its start, which needs room for an entry of these resources."""
-        self._enqueue(job_id, None, resources)
+        share = self._jobs[job_id]
+        if share.start is None and share.set_aside is None:
+            share.start = Wish(job_id, None, resources, amounts(resources), share.since)
+            self._starts.add(share)
+            self._grant_if_room(share.start)
 
     def want(self, job_id: str, key: str, resources: Resources) -> None:
         """Queue an entry's wish; repeated wishes count once."""
         share = self._jobs.get(job_id)
-        if share is None or key in share.held:
+        if share is None or key in share.held or key in share.wishes:
             return
-        share.start = None  # its first wish takes the place of what was set aside
-        self._enqueue(job_id, key, resources)
+        self._activate(share)
+        share.wishes[key] = wish = Wish(job_id, key, resources, amounts(resources), self._clock())
+        if share.set_aside is not None:
+            # Its first wish takes the place of what was set aside, and needs no turn if that is enough for it.
+            aside, share.set_aside = share.set_aside, None
+            self._give_back(share, aside.amounts)
+            if not self._held_back and not self._room.short(wish.amounts) and _covers(aside, wish):
+                self._lease(share, wish)
+            self._grant()
+        else:
+            self._grant_if_room(wish)
 
-    def restate(self, job_id: str, held: Mapping[str, Resources]) -> None:
+    def restate(self, job_id: str, held: Mapping[str, Lease]) -> None:
         """Take a runner's word, at the beginning of its line, for what it holds: all else of its job is free again.
 
         A grant or a release may have been lost with the line before; wishes are made again.
         """
         share = self._jobs.get(job_id)
-        if share is not None:
-            share.held = dict(held)
-            self._queue = [ticket for ticket in self._queue if ticket.job_id != job_id]
-            self._grant()
+        if share is None:
+            return
+        self._withdraw(share)
+        if held:
+            self._drop_aside(share)  # a runner that has only begun has not used it yet
+        self._activate(share)
+        taken = [amounts(lease.resources) for lease in held.values()]
+        for each in taken:
+            self._room.take(each)
+        share.charge(sum(map(self._room.share, taken)), self._clock())
+        share.held = dict(held)
+        self._free_gpus = [gpu for gpu in self._gpus if gpu not in self._taken_gpus()]
+        self._grant()
 
     def release(self, job_id: str, key: str) -> None:
         """Take a lease or a wish back."""
         share = self._jobs.get(job_id)
         if share is not None:
-            share.held.pop(key, None)
-        self._queue = [ticket for ticket in self._queue if (ticket.job_id, ticket.key) != (job_id, key)]
+            share.wishes.pop(key, None)
+            lease = share.held.pop(key, None)
+            if lease is not None:
+                self._give_back(share, amounts(lease.resources), lease.gpus)
         self._grant()
 
     def forget(self, job_id: str) -> None:
         """Take everything back that a job holds or wants."""
-        self._jobs.pop(job_id, None)
-        self._queue = [ticket for ticket in self._queue if ticket.job_id != job_id]
+        share = self._jobs.pop(job_id, None)
+        if share is not None:
+            self._withdraw(share)
+            self._drop_aside(share)
+            self._active.pop(job_id, None)
         self._grant()
 
     def waits(self, job_id: str) -> bool:
         """Tell whether something of a job waits."""
-        return any(ticket.job_id == job_id for ticket in self._queue)
+        share = self._jobs.get(job_id)
+        return share is not None and (share.start is not None or bool(share.wishes))
 
     def why(self, job_id: str, key: str | None) -> str:
         """Say what an entry, or the start of a job as None, waits for; empty when it does not wait."""
-        for place, ticket in enumerate(self._queue):
-            if (ticket.job_id, ticket.key) == (job_id, key):
-                if self._held_back:
-                    return f"it waits: {self.held_back}"
-                ahead = "nothing is" if place == 0 else "1 other is" if place == 1 else f"{place} others are"
-                return f"it waits for {self._wish(ticket.resources)}; {ahead} before it"
-        return ""
+        share = self._jobs.get(job_id)
+        wish = None if share is None else share.start if key is None else share.wishes.get(key)
+        if wish is None:
+            return ""
+        if self._held_back:
+            return f"it waits: {self.held_back}"
+        if not self._room.can_ever(wish.amounts):
+            return f"it waits for more than there is: {self._room.describe(wish.amounts)}; see `jobd serve --capacity`"
+        place = next(place for place, other in enumerate(self._in_order(bounded=False)) if other is wish)
+        ahead = "nothing is" if place == 0 else "1 other is" if place == 1 else f"{place} others are"
+        return f"it waits for {self._room.describe(wish.amounts)}; {ahead} before it"
 
-    def _wish(self, wanted: Resources) -> str:
-        used, most = self.used(), self._capacity
-        rows = [
-            ("cpus", wanted.cpus, most.cpus - used.cpus, most.cpus),
-            ("bytes of memory", wanted.memory, most.memory - used.memory, most.memory),
-            ("gpus", wanted.gpus, most.gpus - used.gpus, most.gpus),
-            *(
-                (name, amount, most.counters.get(name, 0) - used.counters.get(name, 0), most.counters.get(name, 0))
-                for name, amount in wanted.counters.items()
-            ),
-        ]
-        return ", ".join(f"{need:g} {name} ({free:g} of {of:g} free)" for name, need, free, of in rows if need and of)
+    # -- granting ----------------------------------------------------------------------------------------------
 
-    def used(self) -> Resources:
-        """Add up what is leased and set aside."""
-        given = [resources for share in self._jobs.values() for resources in self._given(share)]
-        names = {name for resources in given for name in resources.counters}
-        return Resources(
-            cpus=sum(resources.cpus for resources in given),
-            memory=sum(resources.memory for resources in given),
-            gpus=sum(resources.gpus for resources in given),
-            counters={name: sum(resources.counters.get(name, 0) for resources in given) for name in names},
-        )
-
-    @staticmethod
-    def _given(share: _JobShare) -> list[Resources]:
-        return [*share.held.values(), *([share.start] if share.start else [])]
-
-    def _enqueue(self, job_id: str, key: str | None, resources: Resources) -> None:
-        share = self._jobs[job_id]
-        if any((ticket.job_id, ticket.key) == (job_id, key) for ticket in self._queue):
-            return
-        ticket = Ticket(share.priority, share.number, next(self._turns), job_id, key, resources)
-        insort(self._queue, ticket, key=lambda ticket: ticket.rank)
-        self._grant()
+    def _grant_if_room(self, wish: Wish) -> None:
+        # A new wish changes nothing for the others: while it does not fit, nobody need be asked.
+        if not self._room.short(wish.amounts):
+            self._grant()
 
     def _grant(self) -> None:
-        # Strictly in order: a large wish at the head is not overtaken for ever by small ones behind it.
-        while self._queue and not self._held_back and self._fits(self._queue[0].resources):
-            ticket = self._queue.pop(0)
-            share = self._jobs[ticket.job_id]
-            if ticket.key is None:
-                share.start = ticket.resources
+        while not self._held_back and (wish := self._next()) is not None:
+            share = self._jobs[wish.job_id]
+            if wish.key is None:
+                self._start(share, wish)
             else:
-                share.held[ticket.key] = ticket.resources
-            self.granted(ticket.job_id, ticket.key)
+                self._lease(share, wish)
 
-    def _fits(self, wanted: Resources) -> bool:
-        used, most = self.used(), self._capacity
-        return (
-            used.cpus + wanted.cpus <= most.cpus + 1e-9
-            and (most.memory == 0 or used.memory + wanted.memory <= most.memory)
-            and used.gpus + wanted.gpus <= most.gpus
-            and all(
-                used.counters.get(name, 0) + amount <= most.counters.get(name, 0)
-                for name, amount in wanted.counters.items()
-            )
-        )
+    def _next(self) -> Wish | None:
+        """Give the first wish that fits, beside what those before it lack."""
+        room = self._room.copy()
+        blocked: set[frozenset[tuple[str, int]]] = set()
+        for wish in self._in_order():
+            shape = frozenset(wish.amounts.items())
+            if shape in blocked:
+                continue
+            short = room.short(wish.amounts)
+            if not short:
+                return wish
+            blocked.add(shape)
+            if room.can_ever(wish.amounts):
+                room.take({name: wish.amounts[name] for name in short})
+        return None
+
+    def _in_order(self, *, bounded: bool = True) -> Iterator[Wish]:
+        lines = self._starts.lines(bounded=bounded)
+        return in_order(self._active, self._jobs, lines, self._policy, self._clock())
+
+    def _start(self, share: FairShare, wish: Wish) -> None:
+        self._starts.remove(share)
+        share.start, share.set_aside = None, wish
+        self._activate(share)
+        self._charge(share, wish)
+        self.granted(share.job_id, None, Lease(wish.resources))
+
+    def _lease(self, share: FairShare, wish: Wish) -> None:
+        key = str(wish.key)
+        del share.wishes[key]
+        share.held[key] = lease = Lease(wish.resources, self._hand_out(wish.resources.gpus))
+        self._charge(share, wish)
+        self.granted(share.job_id, key, lease)
+
+    def _charge(self, share: FairShare, wish: Wish) -> None:
+        self._room.take(wish.amounts)
+        share.charge(self._room.share(wish.amounts), self._clock())
+
+    def _give_back(self, share: FairShare, given: Amounts, gpus: Sequence[str] | None = None) -> None:
+        self._room.give(given)
+        share.charge(-self._room.share(given), self._clock())
+        self._free_gpus += [gpu for gpu in gpus or () if gpu in self._gpus and gpu not in self._free_gpus]
+
+    def _hand_out(self, count: int) -> tuple[str, ...] | None:
+        if not self._gpus:
+            return None
+        given, self._free_gpus = self._free_gpus[:count], self._free_gpus[count:]
+        return tuple(given)
+
+    def _taken_gpus(self) -> set[str]:
+        return {gpu for share in self._active.values() for lease in share.held.values() for gpu in lease.gpus or ()}
+
+    def _activate(self, share: FairShare) -> None:
+        if not share.active:
+            now = self._clock()
+            share.level(least_service(self._active.values(), now), now)
+            share.active = True
+            self._active[share.job_id] = share
+
+    def _withdraw(self, share: FairShare) -> None:
+        """Take back all that a job holds and wants, but for what is set aside."""
+        if share.start is not None:
+            self._starts.remove(share)
+            share.start = None
+        for lease in share.held.values():
+            self._give_back(share, amounts(lease.resources), lease.gpus)
+        share.held, share.wishes = {}, {}
+
+    def _drop_aside(self, share: FairShare) -> None:
+        if share.set_aside is not None:
+            self._give_back(share, share.set_aside.amounts)
+            share.set_aside = None
+
+
+def _covers(aside: Wish, wish: Wish) -> bool:
+    return all(aside.amounts.get(name, 0) >= amount for name, amount in wish.amounts.items())

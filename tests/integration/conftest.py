@@ -16,6 +16,7 @@ import structlog
 from jobd import events, journal, procfs
 from jobd.artifacts import ArtifactStore
 from jobd.events import Failure, JobEvent, Record
+from jobd.fair_share import Lease
 from jobd.job_run import JobRun
 from jobd.jobs import Job, new_job, replay
 from jobd.journal import Journal
@@ -231,9 +232,9 @@ class Daemon:
         with self._news:
             assert self._news.wait_for(lambda: self.heard.count(news) >= times, 30), (news, self.heard)
 
-    def _granted(self, job_id: str, key: str | None) -> None:
+    def _granted(self, job_id: str, key: str | None, lease: Lease) -> None:
         assert key is not None
-        self.lines.grant(job_id, key)
+        self.lines.grant(job_id, key, lease.gpus)
         self._hear("granted", key)
 
     def _hear(self, *news: str) -> None:

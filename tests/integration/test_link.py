@@ -165,7 +165,7 @@ def test_a_cancel_survives_the_daemon(daemon, link: Link, acquire):
     daemon.close()
     daemon.open()
     daemon.wait_heard("connected", JOB_ID, times=2)
-    assert (link.cancel_reason, acquire("a").result(10)) == ("asked", False)
+    assert (link.cancel_reason, acquire("a").result(10)) == ("asked", None)
 
 
 def test_abandoning_takes_the_wish_back(daemon, link: Link, acquire):

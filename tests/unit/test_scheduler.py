@@ -5,17 +5,31 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from jobd.fair_share import Lease
 from jobd.plan import Capacity, Resources
 from jobd.scheduler import Scheduler
+from jobd.turns import Policy
 
 ONE, TWO = Resources(cpus=1), Resources(cpus=2)
 
 
 @dataclass
+class Clock:
+    """A clock that stands unless it is set on."""
+
+    now: float = 1000.0
+
+    def __call__(self) -> float:
+        """Tell the time."""
+        return self.now
+
+
+@dataclass
 class Machine:
-    """A scheduler and the grants it made, oldest first."""
+    """A scheduler, its clock, and the grants it made, oldest first."""
 
     scheduler: Scheduler
+    clock: Clock
     grants: list[tuple[str, str | None]] = field(default_factory=list)
 
     def new(self) -> list[tuple[str, str | None]]:
@@ -28,13 +42,20 @@ class Machine:
 def machine():
     """Give a function that makes a machine with jobs a, b, c, d known to it in this order."""
 
-    def make(cpus: float = 2, priorities: tuple[int, ...] = (0, 0, 0, 0), **rest) -> Machine:
+    def make(
+        cpus: float = 2,
+        priorities: tuple[int, ...] = (0, 0, 0, 0),
+        policy: Policy | None = None,
+        gpu_ids: tuple[str, ...] | None = None,
+        **rest,
+    ) -> Machine:
         grants: list[tuple[str, str | None]] = []
-        scheduler = Scheduler(Capacity(cpus=cpus, **rest))
-        scheduler.granted = lambda job_id, key: grants.append((job_id, key))
+        clock = Clock()
+        scheduler = Scheduler(Capacity(cpus=cpus, **rest), policy=policy, gpu_ids=gpu_ids, clock=clock)
+        scheduler.granted = lambda job_id, key, _lease: grants.append((job_id, key))
         for number, priority in enumerate(priorities):
             scheduler.know("abcd"[number], priority=priority, number=number)
-        return Machine(scheduler, grants)
+        return Machine(scheduler, clock, grants)
 
     return make
 
@@ -101,6 +122,18 @@ def test_a_start_sets_capacity_aside_for_the_first_wish(machine):
     assert it.new() == [("b", None)]
 
 
+def test_a_runners_first_word_leaves_what_was_set_aside_to_it(machine):
+    """Between a runner's hello, in which it holds nothing, and its first wish nobody else takes its place."""
+    it = machine(1)
+    it.scheduler.want_start("a", ONE)
+    it.scheduler.want_start("b", ONE)
+    it.scheduler.restate("a", {})
+    assert it.new() == [("a", None)]
+    it.scheduler.want("a", "x", ONE)
+    it.scheduler.restate("a", {"x": Lease(ONE)})
+    assert (it.new(), it.scheduler.used().cpus) == ([("a", "x")], 1)
+
+
 def test_a_wish_counts_once(machine):
     """A wish that is repeated, waiting or granted, changes nothing."""
     it = machine(1)
@@ -132,7 +165,7 @@ def test_nothing_is_granted_while_held_back(machine):
     it = machine(2)
     it.scheduler.hold_back()
     it.scheduler.want_start("b", ONE)
-    it.scheduler.restate("a", {"x": ONE})
+    it.scheduler.restate("a", {"x": Lease(ONE)})
     it.scheduler.want("a", "y", ONE)
     assert it.new() == []
     it.scheduler.resume()
@@ -145,7 +178,7 @@ def test_leases_beyond_the_capacity_are_honoured(machine):
     """A daemon that came back with less capacity counts what is held, and grants when enough was given back."""
     it = machine(1)
     it.scheduler.hold_back()
-    it.scheduler.restate("a", {"x": TWO, "y": ONE})
+    it.scheduler.restate("a", {"x": Lease(TWO), "y": Lease(ONE)})
     it.scheduler.resume()
     it.scheduler.want("b", "x", ONE)
     assert (it.new(), it.scheduler.used().cpus) == ([], 3)
@@ -162,7 +195,7 @@ def test_a_restated_job_holds_what_it_says_and_wants_nothing(machine):
     it.scheduler.want("a", "kept", ONE)
     it.scheduler.want("a", "waiting", TWO)
     it.new()
-    it.scheduler.restate("a", {"kept": ONE})
+    it.scheduler.restate("a", {"kept": Lease(ONE)})
     assert it.scheduler.used().cpus == 1
     it.scheduler.want("a", "lost grant", ONE)
     assert it.new() == [("a", "lost grant")]
@@ -178,7 +211,7 @@ def test_forgetting_a_job_gives_everything_back(machine):
     it.scheduler.forget("a")
     assert it.new() == [("b", None)]
     it.scheduler.want("a", "y", ONE)
-    it.scheduler.restate("a", {"z": ONE})
+    it.scheduler.restate("a", {"z": Lease(ONE)})
     it.scheduler.release("a", "x")
     assert (it.new(), it.scheduler.used().cpus) == ([], 2)
 
@@ -219,6 +252,163 @@ def test_tenths_of_cpus_add_up(machine):
     assert [("a", str(number)) for number in range(10)] == it.new()
 
 
+def serve(it: Machine, wishes: dict[str, int], seconds: float) -> list[str]:
+    """Let each job want so many entries, each of which takes the same time, and give the order of their grants."""
+    for job_id, count in wishes.items():
+        for number in range(count):
+            it.scheduler.want(job_id, str(number), ONE)
+    order: list[str] = []
+    while new := it.new():
+        order += [job_id for job_id, _ in new]
+        it.clock.now += seconds
+        for job_id, key in new:
+            it.scheduler.release(job_id, str(key))
+    return order
+
+
+@pytest.mark.parametrize("seconds", [0.01, 1.0, 3600.0])
+def test_jobs_of_one_priority_take_turns(machine, seconds):
+    """However long entries take, no job gets a second one before each of the others has had one."""
+    order = serve(machine(2), {"a": 4, "b": 4, "c": 4}, seconds)
+    assert len(order) == 12
+    first = order.index("b")
+    rounds = [sorted(order[place : place + 3]) for place in range(first + 2, len(order) - 2, 3)]
+    assert max(abs(order[:place].count("b") - order[:place].count("c")) for place in range(13)) <= 1
+    assert all(len(set(part)) >= 2 for part in rounds)
+
+
+def test_a_small_job_does_not_wait_for_a_large_one(machine):
+    """A job that comes late shares from then on, and time in which it was not there is not made up for."""
+    it = machine(1)
+    for number in range(50):
+        it.scheduler.want("a", str(number), ONE)
+    for number in range(20):
+        it.clock.now += 10
+        it.scheduler.release("a", str(number))
+    it.new()
+    for number in range(5):
+        it.scheduler.want("b", str(number), ONE)
+    order = []
+    running = ("a", "20")
+    for _ in range(10):
+        it.clock.now += 10
+        it.scheduler.release(*running)
+        ((job_id, key),) = it.new()
+        running = (job_id, str(key))
+        order.append(job_id)
+    assert (order.count("a"), order.count("b")) == (5, 5)
+    assert order[:2] != ["b", "b"]
+
+
+def test_who_uses_more_of_the_machine_gets_fewer_turns(machine):
+    """The account is of shares of the machine, not of entries."""
+    it = machine(4)
+    for number in range(12):
+        it.scheduler.want("a", str(number), Resources(cpus=4))
+        it.scheduler.want("b", str(number), Resources(cpus=1))
+    order = []
+    for _ in range(8):
+        new = it.new()
+        order += [job_id for job_id, _ in new]
+        it.clock.now += 10
+        for job_id, key in new:
+            it.scheduler.release(job_id, str(key))
+    assert order.count("b") > order.count("a") > 1
+
+
+def test_waiting_raises_a_job_to_the_highest_and_no_further(machine):
+    """A job of low priority is served at last, although jobs of high priority always want more."""
+    it = machine(1, priorities=(5, 0), policy=Policy(ageing=60))
+    it.scheduler.want("b", "x", ONE)
+    it.scheduler.release("b", "x")
+    it.new()
+    it.scheduler.want("a", "0", ONE)
+    it.scheduler.want("b", "y", ONE)
+    served = []
+    for number in range(1, 10):
+        it.scheduler.want("a", str(number), ONE)
+        it.clock.now += 50
+        it.scheduler.release("a", str(number - 1))
+        served += it.new()
+        if ("b", "y") in served:
+            break
+    assert 5 <= len(served) <= 8
+
+
+def test_a_wish_for_a_gpu_stops_no_work_that_needs_none(machine):
+    """What lacks only a gpu keeps only gpus from others."""
+    it = machine(4, gpus=1)
+    it.scheduler.want("a", "first", Resources(cpus=1, gpus=1))
+    it.scheduler.want("b", "second", Resources(cpus=1, gpus=1))
+    it.scheduler.want("c", "plain", ONE)
+    it.scheduler.want("d", "third", Resources(cpus=1, gpus=1))
+    assert it.new() == [("a", "first"), ("c", "plain")]
+    it.scheduler.release("a", "first")
+    assert it.new() == [("b", "second")]
+
+
+def test_what_no_longer_fits_the_machine_blocks_nobody(machine):
+    """After a start with less capacity a wish beyond it waits, says so, and lets the others by."""
+    it = machine(2)
+    it.scheduler.want("a", "huge", Resources(cpus=8))
+    it.scheduler.want("b", "x", ONE)
+    assert it.new() == [("b", "x")]
+    assert it.scheduler.why("a", "huge") == (
+        "it waits for more than there is: 8 cpus (1 of 2 free); see `jobd serve --capacity`"
+    )
+
+
+def test_each_gpu_is_lent_to_one_entry_at_a_time(machine):
+    """Entries get the ids of gpus that no other entry holds, also after a restart of the daemon."""
+    it = machine(8, gpus=3, gpu_ids=("GPU-a", "GPU-b", "GPU-c"))
+    leases: dict[str, Lease] = {}
+    it.scheduler.granted = lambda _job_id, key, lease: leases.update({str(key): lease})
+    it.scheduler.hold_back()
+    it.scheduler.restate("a", {"kept": Lease(Resources(gpus=1), ("GPU-b",))})
+    it.scheduler.resume()
+    it.scheduler.want("b", "two", Resources(gpus=2))
+    it.scheduler.want("c", "one", Resources(gpus=1))
+    it.scheduler.want("d", "none", ONE)
+    assert leases["two"].gpus == ("GPU-a", "GPU-c")
+    assert leases["none"].gpus == ()
+    it.scheduler.release("a", "kept")
+    assert leases["one"].gpus == ("GPU-b",)
+
+
+def test_without_gpus_none_are_handed_out(machine):
+    """Where the operator declared none, a module sees what it would see without the daemon."""
+    it = machine(1)
+    leases = []
+    it.scheduler.granted = lambda _job_id, _key, lease: leases.append(lease.gpus)
+    it.scheduler.want("a", "x", ONE)
+    assert leases == [None]
+
+
+def test_beyond_the_most_active_jobs_others_start_only_in_what_is_left(machine):
+    """A queued job waits while those that run want more, and starts when they leave room."""
+    it = machine(1, policy=Policy(most_active=1))
+    it.scheduler.want("a", "x", ONE)
+    it.scheduler.want_start("b", ONE)
+    it.scheduler.want("a", "y", ONE)
+    it.scheduler.release("a", "x")
+    it.scheduler.release("a", "y")
+    assert it.new() == [("a", "x"), ("a", "y"), ("b", None)]
+
+
+def test_a_long_queue_is_served_in_order_and_told_right(machine):
+    """Thousands of queued jobs start in the order in which they came, and each can say how many are before it."""
+    it = machine(1, priorities=())
+    names = [f"job{number}" for number in range(3000)]
+    for number, name in enumerate(names):
+        it.scheduler.know(name, priority=0, number=number)
+        it.scheduler.want_start(name, ONE)
+    assert it.scheduler.why("job2999", None) == "it waits for 1 cpus (0 of 1 free); 2998 others are before it"
+    assert it.scheduler.waiting == 2999
+    for name in names:
+        assert it.new() == [(name, None)]
+        it.scheduler.forget(name)
+
+
 class RandomRun:
     """Random operations on a scheduler, beside a plain account of what it owes to whom."""
 
@@ -233,7 +423,7 @@ class RandomRun:
         self.wanted: dict[tuple[str, str | None], Resources] = {}
         self.grants = 0
 
-    def take(self, job_id: str, key: str | None) -> None:
+    def take(self, job_id: str, key: str | None, _lease: Lease) -> None:
         assert (job_id, key) not in self.held
         self.held[job_id, key] = self.wanted.pop((job_id, key))
         self.grants += 1
