@@ -4,44 +4,72 @@ Prefect is the engine and the dashboard, never the memory: how a job ended is wh
 raises although all work was done.
 """
 
-import re
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
-from prefect import Task, flow, get_run_logger, tags
+from prefect import Flow, Task, get_run_logger, tags
 from prefect.artifacts import create_link_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas import State
-from prefect.context import FlowRunContext, TagsContext
+from prefect.client.schemas import FlowRun, State
+from prefect.context import FlowRunContext, SyncClientContext, TagsContext
+from prefect.flow_engine import run_flow
 from prefect.futures import PrefectFuture, wait
-from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-from prefect.states import Cancelled, Completed, Failed
+from prefect.settings import (
+    PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED,
+    PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+    PREFECT_LOCAL_STORAGE_PATH,
+    temporary_settings,
+)
+from prefect.states import Cancelled, Completed, Failed, Pending
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from jobd.job_run import JobRun
+from jobd.messages import FlowRunId
 from jobd.plain import thread_count
 from jobd.plan import PlanEntry, PlanStep
+from jobd.prefect_names import flow_name, flow_run_name, flow_run_tags
 from jobd.states import EntryState, JobState
 
 _SHOWN_LINES = 1000
 """At most this many lines of an entry's log are sent to Prefect; all of them are in the entry's own log."""
 
 
-def run_as_flow(run: JobRun) -> None:
-    """Take a job to its end as a Prefect flow run; raises whatever Prefect raises."""
-    threads = max((thread_count(run, step) for step in run.plan.steps), default=1)
+def engine(flow_run: FlowRunId | None) -> Callable[[JobRun], None]:
+    """Give the engine that runs a job as this flow run, or as one that it makes itself."""
 
-    @flow(
-        name=_flow_name(run.plan.name),
+    def prefect_flow(run: JobRun) -> None:
+        run_as_flow(run, flow_run)
+
+    return prefect_flow
+
+
+def run_as_flow(run: JobRun, made: FlowRunId | None = None) -> None:
+    """Take a job to its end as a Prefect flow run; raises whatever Prefect raises."""
+    name = flow_run_name(run.plan.name, run.job_id)
+    job_flow = Flow(
+        fn=_body(run),
+        name=flow_name(run.plan.name),
         version=run.plan.version,
-        flow_run_name=f"{_literal(run.plan.name)}-{run.job_id[:8]}",
-        task_runner=ThreadPoolTaskRunner(max_workers=threads),  # type: ignore[arg-type]
+        # A name for a run that was made already would be given to it once more.
+        flow_run_name=None if made else _literal(name),
+        task_runner=_threads(run),  # type: ignore[arg-type]
         persist_result=False,
+        result_storage=PREFECT_LOCAL_STORAGE_PATH.value(),  # nothing is stored; without it the server is asked where
         validate_parameters=False,
         log_prints=False,
     )
+    parameters = {"job_id": run.job_id}
+    if made is None:
+        with tags(*flow_run_tags(run.job_id)):
+            run_flow(job_flow, parameters=parameters, return_type="state")
+    else:
+        flow_run = FlowRun(id=made.id, flow_id=made.flow_id, name=name, state=Pending())
+        run_flow(job_flow, flow_run=flow_run, parameters=parameters, return_type="state")
+
+
+def _body(run: JobRun) -> Callable[[str], State[Any]]:
     def job_flow(job_id: str) -> State[Any]:  # noqa: ARG001 - shown in the dashboard
         context = FlowRunContext.get()
         run.begin(str(context.flow_run.id) if context and context.flow_run else "")
@@ -51,14 +79,28 @@ def run_as_flow(run: JobRun) -> None:
         _list_public(run)
         return _STATES[verdict](run.verdict_message)
 
-    with tags("jobd", f"job:{run.job_id}"):
-        job_flow(run.job_id, return_state=True)
+    return job_flow
 
 
-def settings() -> AbstractContextManager[object]:
-    """Give the settings of Prefect under which flows run; to be entered once, before the fork, as it takes 0.1 s."""
-    # The heartbeat's thread would hold up the end of every run for about a second, and nobody listens to its beats.
-    return temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None})
+def _threads(run: JobRun) -> ThreadPoolTaskRunner[Any]:
+    most = max((thread_count(run, step) for step in run.plan.steps), default=1)
+    return ThreadPoolTaskRunner(max_workers=most)
+
+
+@contextmanager
+def settings() -> Iterator[None]:
+    """Hold what every flow run needs: settings and a client; to be entered once, before the fork.
+
+    Making them takes 0.1 s, and the client opens no connection before its first call.
+    """
+    ours = {
+        # The heartbeat's thread would hold up the end of every run for about a second, and nobody hears its beats.
+        PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
+        # A call less for every client; here it would also keep runners from being forked while the server is away.
+        PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED: False,
+    }
+    with temporary_settings(ours), SyncClientContext.get_or_create():
+        yield
 
 
 _STATES: dict[JobState, Callable[[str], State[Any]]] = {
@@ -133,11 +175,6 @@ def _list_public(run: JobRun) -> None:
                 description=f"Made by {artifact.step}/{artifact.entry}; "
                 f"`jobctl download {run.job_id} {artifact.name}` fetches it.",
             )
-
-
-def _flow_name(name: str) -> str:
-    """Give a job's name without the characters that Prefect refuses in a flow's."""
-    return re.sub(r"[/%&<>]", "_", name)
 
 
 def _literal(text: str) -> str:

@@ -55,9 +55,14 @@ def main() -> None:
     os.set_inheritable(line.fileno(), False)
     for name in _WARM:
         importlib.import_module(name)
-    from jobd import flow  # noqa: PLC0415 - Prefect must not be imported where only this file is looked at
+    # Prefect must not be imported where only this file is looked at.
+    from jobd import flow, rehearsal  # noqa: PLC0415
 
     with flow.settings():
+        try:
+            rehearsal.rehearse()
+        except Exception:
+            log.exception("rehearsal_failed")  # the first runs are slower then, and right
         # What is here now is shared with every runner; a collection must not touch, and so copy, its pages.
         gc.collect()
         gc.freeze()
@@ -125,7 +130,7 @@ def _become_runner(state: StateDirectory, wish: Fork) -> NoReturn:
         failpoint("runner.born")
         from jobd import flow  # noqa: PLC0415 - imported long ago; here to keep this file importable without Prefect
 
-        status = runner.run_job(state, wish, run_plainly if wish.plain else flow.run_as_flow)
+        status = runner.run_job(state, wish, run_plainly if wish.plain else flow.engine(wish.flow_run))
         flow.drain(_DRAIN_SECONDS)
     except BaseException:  # noqa: BLE001 - whatever it is, it is written down, and the process must end here
         traceback.print_exc()

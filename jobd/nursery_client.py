@@ -31,6 +31,8 @@ class NurseryClient:
         self._state_directory = state_directory
         self._env = env
         self._runner_ended = runner_ended
+        self.restarts = 0
+        """How often a nursery has died and another was started."""
         self._log = log
         self._ready = asyncio.Event()
         self._writer: asyncio.StreamWriter | None = None
@@ -63,6 +65,7 @@ class NurseryClient:
                 delay = _BACKOFF_SECONDS[0]
             self._log.error("nursery_ended", restart_seconds=delay)
             await asyncio.sleep(delay)
+            self.restarts += 1
             delay = min(most, delay * 2)
 
     async def _live_once(self) -> None:

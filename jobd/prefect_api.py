@@ -170,7 +170,14 @@ class PrefectApi:
         return _parse(_MADE, await self._send("POST", "/flows/", {"name": name})).id
 
     async def make_flow_run(
-        self, flow_id: uuid.UUID, *, name: str, version: str, tags: Sequence[str], key: str
+        self,
+        flow_id: uuid.UUID,
+        *,
+        name: str,
+        version: str,
+        tags: Sequence[str],
+        key: str,
+        parameters: Mapping[str, str] | None = None,
     ) -> uuid.UUID:
         """Make a flow run; a repeated call with the same `key` gives the run that the first one made."""
         content: dict[str, JsonValue] = {
@@ -179,6 +186,7 @@ class PrefectApi:
             "name": name,
             "tags": list(tags),
             "idempotency_key": key,
+            "parameters": dict(parameters or {}),
             "state": {"type": StateType.PENDING},
         }
         return _parse(_MADE, await self._send("POST", "/flow_runs/", content)).id

@@ -12,9 +12,11 @@ although all analytics were off, so each answer tells the browser to connect to 
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse
+from starlette.responses import HTMLResponse, PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
+
+from jobd.prefect_login import LOGIN_PAGE, LOGIN_PATH
 
 # The first line is what the dashboard's own bundles need.
 _POLICY = (
@@ -37,8 +39,11 @@ class LocalPagesOnly:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection, or refuse it."""
-        if scope["type"] == "lifespan" or self._admits(Headers(scope=scope)):
-            await self._app(scope, receive, self._bound(send))
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+        elif self._admits(Headers(scope=scope)):
+            login = scope["type"] == "http" and scope["path"] == LOGIN_PATH
+            await (HTMLResponse(LOGIN_PAGE) if login else self._app)(scope, receive, self._bound(send))
         elif scope["type"] == "websocket":
             await WebSocketClose(code=1008, reason=_REFUSAL.strip())(scope, receive, send)
         else:

@@ -16,6 +16,7 @@ from structlog.typing import FilteringBoundLogger
 from jobd.backoff import delay_before
 from jobd.errors import PrefectApiError
 from jobd.prefect_api import PrefectApi
+from jobd.prefect_login import load_auth
 from jobd.prefect_pidfile import end_leftover, read_pid_file
 from jobd.prefect_settings import EXIT_PORT_TAKEN, HOST, ServerPlace, server_environment
 from jobd.prefect_status import Prefect, PrefectStatus, Readiness
@@ -48,6 +49,7 @@ class PrefectServer:
         self._readiness = Readiness("Prefect's server is not started")
         self.api_url = self._place.api_url
         self.ui_url = self._place.ui_url
+        self.auth, self.key = load_auth(self._place.auth_file), ""
 
     @property
     def status(self) -> PrefectStatus:
@@ -117,7 +119,7 @@ class PrefectServer:
                 "-P",  # or Python would look for modules in the working directory
                 *("-m", "jobd.prefect_child", *words),
                 cwd=place.directory,  # Prefect reads settings from files in its working directory
-                env=server_environment(place),
+                env=server_environment(place, self.auth),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -127,7 +129,7 @@ class PrefectServer:
     async def _watch(self, process: Process) -> None:
         """Ask the server how it is, again and again; return when it has been silent for too long."""
         heard, seen = time.monotonic(), False
-        async with PrefectApi(self.api_url, timeout=_ANSWER_SECONDS) as api:
+        async with PrefectApi(self.api_url, auth=self.auth, timeout=_ANSWER_SECONDS) as api:
             while time.monotonic() - heard < (_SILENCE_LIMIT if seen else _START_LIMIT):
                 if await self._answers(process, api):
                     heard, seen = time.monotonic(), True
@@ -181,6 +183,7 @@ class RemotePrefect:
         """Take the address of its API, and `user:password` or an API key where it wants one."""
         self.api_url = api_url.rstrip("/")
         self.ui_url = self.api_url.removesuffix("/api")
+        self.auth, self.key = auth, key
         self._api = partial(PrefectApi, self.api_url, auth=auth, key=key, timeout=_ANSWER_SECONDS)
         self._log = log
         self._readiness = Readiness(f"Prefect's server at {self.api_url} was not asked yet")

@@ -1,4 +1,4 @@
-"""How the embedded Prefect server is set up: its directory, its address and its environment."""
+"""How Prefect is set up: the embedded server's directory, address and environment, and that of its clients."""
 
 import os
 from dataclasses import dataclass
@@ -87,19 +87,27 @@ class ServerPlace:
         return self.directory / "server.pid"
 
     @property
+    def auth_file(self) -> Path:
+        """Give the path of the file that holds the server's `user:password`."""
+        return self.directory / "auth"
+
+    @property
     def origins(self) -> tuple[str, ...]:
         """List the addresses under which a browser on this machine may show the dashboard."""
         return (self.ui_url, f"http://localhost:{self.port}")
 
 
-def server_environment(place: ServerPlace) -> dict[str, str]:
+def server_environment(place: ServerPlace, auth: str = "") -> dict[str, str]:
     """Build the whole environment of the server: a short list of the daemon's variables, and the settings above.
 
+    With `auth`, `user:password`, the server answers to nobody else; as shipped it lets in every user of the machine.
     No `PREFECT_*` variable of the user reaches the server, because a setting made for another server (an API key,
     a database) would change this one unseen.
     """
     inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-    return inherited | _SETTINGS | _placed(place)
+    # The second is for the calls that the server makes to itself.
+    guarded = {"PREFECT_SERVER_API_AUTH_STRING": auth, "PREFECT_API_AUTH_STRING": auth} if auth else {}
+    return inherited | _SETTINGS | _placed(place) | guarded
 
 
 def _placed(place: ServerPlace) -> dict[str, str]:
@@ -119,3 +127,33 @@ def _placed(place: ServerPlace) -> dict[str, str]:
         # As shipped any page in the user's browser may read the API.
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(place.origins),
     }
+
+
+def client_environment(api_url: str, auth: str, home: Path, *, remote: bool) -> dict[str, str]:
+    """Build the environment of the nursery, and so of every runner: the daemon's, with Prefect's settings of ours.
+
+    `auth` is the server's `user:password`, where it wants one; the user's own API key goes to a remote server only.
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "GRPC_"))}
+    key = os.environ.get("PREFECT_API_KEY", "") if remote else ""
+    secrets = {"PREFECT_API_AUTH_STRING": auth, "PREFECT_API_KEY": key}
+    return (
+        kept
+        | {name: value for name, value in secrets.items() if value}
+        | {
+            "PREFECT_API_URL": api_url,
+            "PREFECT_HOME": str(home),  # not the user's own, whose profiles would change how jobs run
+            # A flow without an API must fail instead of starting a second server by itself.
+            "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "DO_NOT_TRACK": "1",
+            # A call less at the start of every run; the embedded server is guarded by other means.
+            **({} if remote else {"PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": "false"}),
+            "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
+            # Waits of 2, 4 and 8 s; with the default of five retries an absent server would hold a runner for minutes.
+            "PREFECT_CLIENT_MAX_RETRIES": "3",
+            "PREFECT_LOGGING_LEVEL": "INFO",
+            "PREFECT_LOGGING_COLORS": "false",
+            "PREFECT_EVENTS_WORKER_MAX_QUEUE_SIZE": "100000",
+        }
+    )

@@ -20,6 +20,10 @@ class Prefect(Protocol):
 
     api_url: str
     ui_url: str
+    auth: str
+    """`user:password`, where it wants one."""
+    key: str
+    """An API key, where it wants that instead."""
 
     @property
     def status(self) -> PrefectStatus:

@@ -14,6 +14,7 @@ from structlog.typing import FilteringBoundLogger
 
 from jobd.backoff import delay_before
 from jobd.errors import JobNotFoundError, PrefectApiError
+from jobd.flow_runs import FlowRuns
 from jobd.jobs import Entry, Job
 from jobd.prefect_api import FlowRun, PrefectApi, StateType, TaskRun
 from jobd.prefect_status import Prefect
@@ -48,10 +49,13 @@ _ENTRY_TYPES: Mapping[EntryState, StateType] = {
 class Recorder:
     """Goes through the ended jobs whose record is not known to be complete, oldest first."""
 
-    def __init__(self, *, prefect: Prefect, api: PrefectApi, store: Store, log: FilteringBoundLogger) -> None:
+    def __init__(
+        self, *, prefect: Prefect, api: PrefectApi, flow_runs: FlowRuns, store: Store, log: FilteringBoundLogger
+    ) -> None:
         """Compare `store` with what `api` tells."""
         self._prefect = prefect
         self._api = api
+        self._flow_runs = flow_runs
         self._store = store
         self._log = log
         self._failures: dict[str, int] = {}
@@ -114,14 +118,7 @@ class Recorder:
             await self._api.set_flow_run_state(run_id, StateType.CRASHED, message=message, force=True)
 
     async def _make_flow_run(self, job: Job) -> uuid.UUID:
-        flow_id = await self._api.make_flow(job.name)
-        run_id = await self._api.make_flow_run(
-            flow_id,
-            name=f"{job.name}-{job.id[:8]}",
-            version=job.version,
-            tags=("jobd", f"job:{job.id}"),
-            key=f"jobd:{job.id}",
-        )
+        run_id = (await self._flow_runs.make(job, key="recorded")).id
         if job.started is not None:
             await self._api.set_flow_run_state(run_id, StateType.RUNNING, force=True)
         return run_id

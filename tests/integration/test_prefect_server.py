@@ -1,6 +1,7 @@
 """The embedded Prefect server: started, watched, restarted and ended as real processes."""
 
 import asyncio
+import base64
 import contextlib
 import json
 import os
@@ -16,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
+from urllib.parse import unquote
 
 import httpx
 import pytest
@@ -24,6 +26,7 @@ import structlog
 from jobd import prefect_api, prefect_server, procfs
 from jobd.errors import PrefectApiError
 from jobd.prefect_api import PrefectApi, StateType, Verdict
+from jobd.prefect_login import LOGIN_PAGE, load_auth, login_url
 from jobd.prefect_pidfile import end_leftover, read_pid_file
 from jobd.prefect_server import PrefectServer, PrefectStatus, RemotePrefect
 from jobd.prefect_template import place_template
@@ -131,15 +134,23 @@ def running(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         up.stop()
 
 
+def credentials(auth: str) -> httpx.BasicAuth:
+    """Make a header of `user:password`."""
+    user, _, password = auth.partition(":")
+    return httpx.BasicAuth(user, password)
+
+
 def get(running: Running, path: str, **headers: str) -> httpx.Response:
     """Ask the server for something as a program, or with these headers as something else."""
     names = {name.replace("_", "-"): value for name, value in headers.items()}
-    return httpx.get(running.server.ui_url + path, headers=names, timeout=PATIENCE, trust_env=False)
+    url, auth = running.server.ui_url + path, credentials(running.server.auth)
+    return httpx.get(url, headers=names, auth=auth, timeout=PATIENCE, trust_env=False)
 
 
 def post(running: Running, path: str, **content: Any) -> Any:
     """Post to the API."""
-    answer = httpx.post(running.server.api_url + path, json=content, timeout=PATIENCE, trust_env=False)
+    url, auth = running.server.api_url + path, credentials(running.server.auth)
+    answer = httpx.post(url, json=content, auth=auth, timeout=PATIENCE, trust_env=False)
     return answer.raise_for_status().json()
 
 
@@ -197,13 +208,40 @@ def test_the_server_refuses_pages_of_other_sites(running: Running) -> None:
     assert "connect-src 'self'" in get(running, "/").headers["Content-Security-Policy"]
 
 
+def test_without_the_password_nobody_reads_or_writes(running: Running) -> None:
+    """Only the health is told to everybody; the password is in a file of the daemon's user, and stays the same."""
+    file = running.directory / "auth"
+    wrong = httpx.BasicAuth("jobd", "wrong")
+    for auth in (None, wrong):
+        for path in ("/api/admin/settings", "/api/flow_runs/00000000-0000-0000-0000-000000000000"):
+            assert httpx.get(running.server.ui_url + path, auth=auth, trust_env=False).status_code == 401
+        answer = httpx.post(f"{running.server.api_url}/flows/", json={"name": "mine"}, auth=auth, trust_env=False)
+        assert answer.status_code == 401
+    assert httpx.get(f"{running.server.api_url}/health", trust_env=False).status_code == 200
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert load_auth(file) == running.server.auth == file.read_text().strip()
+    assert get(running, "/ui-settings").json()["auth"] == "BASIC"
+
+
+def test_the_login_page_is_served_and_its_key_stays_in_the_browser(running: Running) -> None:
+    """The address with the key asks the server for a fixed page only: what follows `#` is never sent."""
+    url = login_url(f"{running.server.ui_url}/runs/flow-run/1", running.server.auth)
+    page, _, key = url.partition("#")
+    answer = httpx.get(page, trust_env=False)
+    assert answer.status_code == 200
+    assert answer.text == LOGIN_PAGE
+    assert base64.b64decode(unquote(key.partition("&")[0])).decode() == running.server.auth
+    assert unquote(key.partition("&")[2]) == "/runs/flow-run/1"
+    assert login_url("http://elsewhere:4200/runs", "") == "http://elsewhere:4200/runs"
+
+
 def test_a_run_cancelled_in_the_dashboard_is_found_by_its_job(running: Running) -> None:
     """What the Cancel button sets is found, for jobd's runs only, until the run ends."""
     flow_run = make_flow_run(running, "j1", "jobd")
     strange = make_flow_run(running, "j2")
 
     async def cancel_and_finish() -> list[frozenset[str]]:
-        async with PrefectApi(running.server.api_url) as api:
+        async with PrefectApi(running.server.api_url, auth=running.server.auth) as api:
             found = [{run.job_id for run in await api.cancelling_runs()}]
             for run in (flow_run, strange):
                 assert await api.set_flow_run_state(run, StateType.CANCELLING, force=True) == Verdict.ACCEPT
@@ -226,7 +264,7 @@ def test_all_task_runs_are_fetched_also_beyond_one_page(running: Running, monkey
         post(running, "/task_runs/", flow_run_id=str(flow_run), task_key="t", dynamic_key=str(number), name=name)
 
     async def fetch() -> list[str]:
-        async with PrefectApi(running.server.api_url) as api:
+        async with PrefectApi(running.server.api_url, auth=running.server.auth) as api:
             return sorted(run.name for run in await api.task_runs(flow_run))
 
     assert running.do(fetch()) == ["t/0", "t/1", "t/2", "t/3", "t/4"]
@@ -236,7 +274,7 @@ def test_a_refused_call_says_what_and_where(running: Running) -> None:
     """An error of the server is one of ours, with the address and the answer."""
 
     async def ask() -> None:
-        async with PrefectApi(running.server.api_url) as api:
+        async with PrefectApi(running.server.api_url, auth=running.server.auth) as api:
             await api.flow_run(uuid.uuid4())
 
     with pytest.raises(PrefectApiError, match=r"GET http://127.0.0.1:\d+/api/flow_runs/.* was answered 404"):
@@ -246,16 +284,18 @@ def test_a_refused_call_says_what_and_where(running: Running) -> None:
 def test_another_server_is_watched_and_left_alone(running: Running) -> None:
     """A server that was given is ready while it answers, and its watcher's end changes nothing for it."""
 
-    async def watch(url: str, *, ready: bool) -> PrefectStatus:
-        remote = RemotePrefect(api_url=url, log=LOG)
+    async def watch(url: str, *, ready: bool, auth: str = "") -> PrefectStatus:
+        remote = RemotePrefect(api_url=url, auth=auth, log=LOG)
         task = asyncio.create_task(remote.run())
         await (remote.wait_ready() if ready else until(lambda: "cannot be used" in remote.status.reason))
         task.cancel()
         return remote.status
 
     away = running.do(watch(f"http://127.0.0.1:{free_port()}/api", ready=False))
-    assert running.do(watch(running.server.api_url, ready=True)).ready
+    shut_out = running.do(watch(running.server.api_url, ready=False))
+    assert running.do(watch(running.server.api_url, auth=running.server.auth, ready=True)).ready
     assert not away.ready
+    assert "401" in shut_out.reason
     assert procfs.process(running.pid)
 
 
@@ -282,7 +322,8 @@ def test_a_killed_server_comes_back_on_its_port_with_its_runs(running: Running) 
     running.do(running.server.wait_ready())
     assert "ended with -9" in reason
     assert running.pid != pid
-    assert httpx.get(f"{url}/flow_runs/{flow_run}", trust_env=False).json()["name"] == "a_flow-j4"
+    answer = httpx.get(f"{url}/flow_runs/{flow_run}", auth=credentials(running.server.auth), trust_env=False)
+    assert answer.json()["name"] == "a_flow-j4"
 
 
 def test_a_server_that_hangs_for_good_is_replaced(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:

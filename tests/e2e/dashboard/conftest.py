@@ -103,6 +103,7 @@ def dashboard(daemon) -> Iterator[Dashboard]:
         try:
             page = browser.new_page(viewport={"width": 1440, "height": 1000})
             page.on("request", lambda request: _note(request.url, ui_url, strangers))
+            page.goto(daemon.jobctl("open", "--print").out.strip())
             yield Dashboard(page, ui_url, strangers)
         finally:
             browser.close()

@@ -10,13 +10,22 @@ def test_the_dashboard_shows_a_finished_job(dashboard, daemon, jobs, tmp_path):
     first = [jobs.act("a", name="left"), jobs.act("b", name="right")]
     job_id = daemon.submit(jobs.write(first, [jobs.act("c", "a", "b", public=True)], name="seen"), "--wait")
     run = daemon.final_run(job_id, tasks=3)
-    address = daemon.jobctl("open", job_id).out.strip()
-    assert address == f"{dashboard.ui_url}/runs/flow-run/{run['id']}"
+    dashboard.page.goto(daemon.jobctl("open", job_id).out.strip())
+    dashboard.page.wait_for_url(f"{dashboard.ui_url}/runs/flow-run/{run['id']}")
     seen = dashboard.flow_run(run["id"], task_runs=3, state="Completed")
     assert seen.name == f"seen-{job_id[:8]}"
     shown = {(task.name, task.state) for task in seen.task_runs}
     assert shown == {(name, "Completed") for name in ("step1/left", "step1/right", "step2/act")}
     assert "the module speaks, attempt 1" in seen.log
+
+
+def test_the_dashboard_asks_strangers_for_the_password(dashboard, daemon):
+    """A browser that was not let in sees the login page and none of the runs."""
+    with dashboard.page.context.browser.new_context() as stranger:
+        page = stranger.new_page()
+        page.goto(f"{dashboard.ui_url}/runs")
+        page.wait_for_url(f"{dashboard.ui_url}/login*")
+        page.locator("input[type=password]").wait_for()
 
 
 def test_the_dashboard_shows_how_a_job_failed(dashboard, daemon, jobs, tmp_path):
