@@ -7,21 +7,27 @@ so that nothing half-written is ever visible and a late writer of a killed attem
 import contextlib
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from signal import Signals
 from typing import Protocol
 
 from jobd import events, invocation, job_cgroup, module_log
 from jobd.artifacts import ArtifactStore, OutputError, Stored, check_output
+from jobd.confinement import Confinement, ConfinementError
+from jobd.containment import NOTHING_ASKED, Containment
 from jobd.deadlines import Deadlines
-from jobd.events import Failure, FailureKind, JobEvent
+from jobd.events import Failure, FailureKind, JobEvent, Usage
 from jobd.layout import JobDirectory
 from jobd.limits import Limits
+from jobd.log_times import LogTimes
 from jobd.memory_watch import MemoryWatch
-from jobd.module_log import ModuleLog, Reports
+from jobd.module_log import Reports
 from jobd.plan import LogOverflow, PlanEntry
 from jobd.process import Awaited, Exit, ModuleProcess, signal_name
+from jobd.secret_store import SecretError
+from jobd.warm_hosts import WarmHosts
+from jobd.warm_process import Parked
 
 _LOOK_SECONDS = 0.25
 """How often a module's log is read for reports; also the most often that progress is told."""
@@ -51,6 +57,12 @@ class Attempt:
     """Readable from the moment that the attempt is to be ended."""
     stop_reason: Callable[[], str]
     """Says why, then."""
+    hosts: WarmHosts | None = None
+    """From which its process may be forked."""
+    gpus: tuple[str, ...] | None = None
+    """The gpus that are its own, by id; None where the daemon hands out none."""
+    containment: Containment = NOTHING_ASKED
+    """What the operator wants it held back by."""
 
     @property
     def log(self) -> Path:
@@ -63,6 +75,19 @@ class Attempt:
         return self.directory.scratch(self.entry.step, self.entry.name, self.number)
 
     @property
+    def confinement(self) -> Confinement:
+        """How it is held back; made anew each time."""
+        root = self.directory.root
+        return Confinement(
+            entry=self.entry,
+            containment=self.containment,
+            state=root.parents[1] if root.parent.name == "jobs" else root,
+            scratch=self.scratch,
+            inputs=tuple(self.artifacts.path(name) for binding in self.entry.inputs for name in binding.artifacts),
+            log=self.log,
+        )
+
+    @property
     def mark(self) -> bytes:
         """The environment variable by which its processes are known; two attempts of an entry never live at once."""
         return f"JOBD_IDEMPOTENCY_KEY={invocation.idempotency_key(self.job_id, self.entry)}".encode()
@@ -73,6 +98,7 @@ class Succeeded:
     """Exit code 0, and every output was taken."""
 
     outputs: Mapping[str, Stored]
+    usage: Usage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +106,7 @@ class Failed:
     """It failed, for this reason."""
 
     failure: Failure
+    usage: Usage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,18 +114,21 @@ class Cancelled:
     """It was ended because the job is cancelled."""
 
     reason: str
+    usage: Usage | None = None
 
 
 def run_attempt(attempt: Attempt, show: Callable[[str], None]) -> Succeeded | Failed | Cancelled:
     """Run one attempt to its end; when it returns, nothing of it lives and its folder is gone."""
     try:
         _make_folders(attempt)
+        confinement = attempt.confinement
         try:
-            process = _start(attempt)
-        except OSError as error:
+            confinement.prepare()
+            process = _start(attempt, confinement)
+        except (OSError, SecretError, ConfinementError) as error:
             return _failed(attempt, FailureKind.SPAWN, f"{attempt.entry.entrypoint} could not be started: {error}")
         with process:
-            return _Watch(attempt, process, show).run()
+            return _Watch(attempt, confinement, process, show).run()
     except OSError as error:
         return _failed(attempt, FailureKind.SYSTEM, f"jobd could not run it: {error}")
     finally:
@@ -112,18 +142,30 @@ def _make_folders(attempt: Attempt) -> None:
     attempt.log.parent.mkdir(parents=True, exist_ok=True)
 
 
-def _start(attempt: Attempt) -> ModuleProcess:
+def _start(attempt: Attempt, confinement: Confinement) -> ModuleProcess:
     entry = attempt.entry
     # Its log is a file that it writes as well, and has a limit of its own.
     file_size = max(entry.output_limit, entry.log_limit) if entry.output_limit else 0
+    limits = Limits(memory=entry.resources.memory, file_size=file_size, inherited=attempt.containment.user is not None)
+    cgroup = job_cgroup.make(attempt.job_id)
+    plain = invocation.command(entry, attempt.artifacts, attempt.scratch)
+    argv = confinement.command(plain, limits, data=cgroup is None or "memory" not in cgroup.available())
+    env = confinement.environment(
+        invocation.environment(attempt.job_id, entry, attempt.number, attempt.scratch, attempt.gpus)
+    )
+
+    def fork(log_fd: int) -> Parked | None:
+        return attempt.hosts.fork(entry, argv, env, log_fd) if attempt.hosts is not None else None
+
     return ModuleProcess(
-        invocation.command(entry, attempt.artifacts, attempt.scratch),
+        argv,
         cwd=attempt.scratch / "cwd",
-        env=invocation.environment(attempt.job_id, entry, attempt.number, attempt.scratch),
+        env=env,
         log=attempt.log,
         mark=attempt.mark,
-        cgroup=job_cgroup.make(attempt.job_id),
-        limits=Limits(memory=entry.resources.memory, file_size=file_size),
+        cgroup=cgroup,
+        limits=limits,
+        fork=None if confinement.starts_cold else fork,
     )
 
 
@@ -146,11 +188,15 @@ def _failed(
 class _Watch:
     """Follows one process to its end."""
 
-    def __init__(self, attempt: Attempt, process: ModuleProcess, show: Callable[[str], None]) -> None:
+    def __init__(
+        self, attempt: Attempt, confinement: Confinement, process: ModuleProcess, show: Callable[[str], None]
+    ) -> None:
         self._attempt = attempt
+        self._confinement = confinement
         self._process = process
         self._show = show
-        self._log = ModuleLog(attempt.log)
+        self._log = confinement.open_log()
+        self._times = LogTimes(attempt.log)
         self._told: tuple[float | None, str | None] = (None, None)
         self._failure_text: str | None = None
         entry = attempt.entry
@@ -171,17 +217,25 @@ class _Watch:
             overrun = self._bound_log()
         finally:
             self._log.close()
-        return cut_short or overrun or self._judge(exit_)
+            self._times.close()
+        inner = self._confinement.read_exit(exit_)
+        told = inner or exit_
+        usage = Usage(cpu_seconds=told.cpu_seconds, max_rss_bytes=told.max_rss_bytes)
+        judged = cut_short or overrun or (self._judge(inner) if inner is not None else self._judge_sandbox())
+        return replace(judged, usage=usage)
 
     def _follow(self) -> Failed | Cancelled | None:
         while (awaited := self._await()) is not Awaited.END:
             if awaited is Awaited.WAKE:
                 return Cancelled(self._end(self._attempt.stop_reason()))
             grown = self._deadlines.hear(self._log.size)
+            self._times.note(self._log.size)
             self._look_seconds = _LOOK_SECONDS / (10 if grown > _FLOOD_BYTES else 1)
             self._report(self._log.look())
             if why := self._deadlines.passed():
-                return _failed(self._attempt, FailureKind.TIMEOUT, self._end(why))
+                why = self._end(why)
+                self._report(self._log.look())
+                return _failed(self._attempt, FailureKind.TIMEOUT, why)
             if (overrun := self._bound_log()) is not None:
                 return overrun
         return None
@@ -234,6 +288,10 @@ class _Watch:
         if reports.skipped:
             self._show(f"({reports.skipped} more lines are in the entry's log)")
 
+    def _judge_sandbox(self) -> Failed:
+        why = (module_log.tail(self._attempt.log) or ("it gave no reason",))[-1]
+        return _failed(self._attempt, FailureKind.SPAWN, f"its sandbox could not be made: {why}")
+
     def _judge(self, exit_: Exit) -> Succeeded | Failed:
         tail = module_log.tail(self._attempt.log)
         if message := self._memory.ran_out(exit_, self._process.oom_kills, tail):
@@ -256,6 +314,7 @@ class _Watch:
 
     def _publish(self) -> dict[str, Stored]:
         """Check every output before the first becomes visible."""
+        self._confinement.take_back()
         limit = self._attempt.entry.output_limit
         paths = [path for _param, path in invocation.outputs(self._attempt.entry, self._attempt.scratch)]
         checked = {path: check_output(path, path.name) for path in paths}

@@ -19,6 +19,8 @@ from jobd import procfs
 CONTROLLERS = ("memory", "pids")
 _DELEGATE = ("user.delegate", "trusted.delegate")
 """Marks that systemd puts on a cgroup whose inside belongs to the service."""
+_ASIDE = "daemon"
+"""Where the daemon goes, below a cgroup that was delegated to it."""
 _BUSY_SECONDS = 0.005
 
 
@@ -78,8 +80,17 @@ def step_aside() -> None:
     home, own = base(), own_place()
     if home is None or own is None or own[1] != home or not _is_delegated(home):
         return
-    (home / "daemon").mkdir(exist_ok=True)
-    Cgroup(home / "daemon").add(os.getpid())
+    (home / _ASIDE).mkdir(exist_ok=True)
+    Cgroup(home / _ASIDE).add(os.getpid())
+
+
+def _kept_back(path: Path) -> set[str]:
+    """Name the controllers that must not be handed down from a cgroup.
+
+    A systemd that does not know DelegateSubgroup= puts the next daemon into the service's own cgroup again, while jobs
+    of this one live below it. The kernel refuses that once the memory controller was handed down.
+    """
+    return {"memory"} if path.suffix == ".service" and (path / _ASIDE).exists() else set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +100,9 @@ class Cgroup:
     path: Path
 
     def available(self) -> set[str]:
-        """Name the controllers for memory and processes that it has."""
-        return set((self.path / "cgroup.controllers").read_text().split()) & set(CONTROLLERS)
+        """Name the controllers for memory and processes that it has, and that can be handed down."""
+        found = set((self.path / "cgroup.controllers").read_text().split())
+        return found & set(CONTROLLERS) - _kept_back(self.path)
 
     def hand_down(self) -> None:
         """Let the cgroups below it have them; one that holds processes itself cannot, and they do without."""

@@ -31,8 +31,13 @@ def outputs(entry: PlanEntry, scratch: Path) -> Iterator[tuple[str, Path]]:
             yield binding.param_name, scratch / "out" / name
 
 
-def environment(job_id: str, entry: PlanEntry, attempt: int, scratch: Path) -> dict[str, str]:
-    """Give the module's environment: a short list of the daemon's, what the manifest asks for, and who it is."""
+def environment(
+    job_id: str, entry: PlanEntry, attempt: int, scratch: Path, gpus: tuple[str, ...] | None = None
+) -> dict[str, str]:
+    """Give the module's environment: a short list of the daemon's, what the manifest asks for, and who it is.
+
+    Where the daemon hands out gpus, a module sees those that are its own, and none if it asked for none.
+    """
     kept = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     # Libraries that would start a thread for every cpu of the machine keep to what the entry was granted.
     threads = dict.fromkeys(_THREAD_HINTS, str(max(1, int(entry.resources.cpus))))
@@ -45,7 +50,8 @@ def environment(job_id: str, entry: PlanEntry, attempt: int, scratch: Path) -> d
         "JOBD_ATTEMPT": str(attempt),
         "JOBD_IDEMPOTENCY_KEY": idempotency_key(job_id, entry),
     }
-    return kept | threads | dict(entry.env) | own
+    visible = {"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus is not None else {}
+    return kept | threads | dict(entry.env) | visible | own
 
 
 def idempotency_key(job_id: str, entry: PlanEntry) -> str:

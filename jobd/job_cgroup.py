@@ -10,6 +10,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from time import time
 
 from jobd import procfs
@@ -74,20 +75,29 @@ def _make(job_id: str, name: str) -> Cgroup | None:
     if home is None:
         return None
     job = home / _FOLDER / job_id
+    own = job / name
     try:
         with _lock:
-            job.parent.mkdir(exist_ok=True)
-            job.mkdir(exist_ok=True)
-            for path in (home, job.parent, job):
-                Cgroup(path).hand_down()
-            (job / name).mkdir(exist_ok=name == _RUNNER)
+            try:
+                own.mkdir(exist_ok=name == _RUNNER)
+            except FileNotFoundError:
+                _prepare(home, job)
+                own.mkdir()
     except FileExistsError:
         raise
     except OSError as error:
         # Processes are then found by session and mark, as on machines without cgroups.
         log.warning("cgroup_not_made below=%s error=%s", home, error)
         return None
-    return Cgroup(job / name)
+    return Cgroup(own)
+
+
+def _prepare(home: Path, job: Path) -> None:
+    """Make a job's cgroup, whose first is to be made; what lies above it hands its controllers down."""
+    job.parent.mkdir(exist_ok=True)
+    job.mkdir(exist_ok=True)
+    for path in (home, job.parent, job):
+        Cgroup(path).hand_down()
 
 
 def _join(own: Cgroup) -> bool:

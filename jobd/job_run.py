@@ -25,6 +25,7 @@ from jobd.link import Link
 from jobd.messages import Assignment
 from jobd.plan import Plan, PlanEntry, PlanStep
 from jobd.states import EntryState, JobState
+from jobd.warm_hosts import WarmHosts
 
 log = logging.getLogger("jobd.runner")
 
@@ -66,6 +67,7 @@ class JobRun:
         link: Link,
         ring: Doorbell,
         clear: Callable[[], object] = lambda: None,
+        hosts: WarmHosts | None = None,
     ) -> None:
         """Take over where `assignment` says that earlier runners stopped.
 
@@ -73,6 +75,7 @@ class JobRun:
         """
         self.plan = plan
         self.job_id = assignment.job_id
+        self._containment = assignment.containment
         self.cpus = assignment.cpus
         self.artifacts = ArtifactStore(directory.artifacts)
         self._directory = directory
@@ -80,6 +83,7 @@ class JobRun:
         self._link = link
         self._ring = ring
         self._clear = clear
+        self._hosts = hosts
         self._lock = threading.Lock()
         self._stop: _Stop | None = None
         self._open: set[str] = set()
@@ -163,17 +167,17 @@ class JobRun:
 
     def _next_attempt(self, entry: PlanEntry, show: Callable[[str], None]) -> "Succeeded | Failed | Cancelled | None":
         key = f"{entry.step}/{entry.name}"
-        if self._stopped() or not self._link.acquire(key, entry.resources):
+        if self._stopped() or (lease := self._link.acquire(key, entry.resources)) is None:
             return None
         try:
             if self._stopped():
                 return None
-            return run_attempt(self._attempt(entry), show)
+            return run_attempt(self._attempt(entry, lease.gpus), show)
         finally:
             failpoint("entry.release")
             self._link.release(key)
 
-    def _attempt(self, entry: PlanEntry) -> Attempt:
+    def _attempt(self, entry: PlanEntry, gpus: tuple[str, ...] | None) -> Attempt:
         key = (entry.step, entry.name)
         self._attempts[key] = number = self._attempts.get(key, 0) + 1
         return Attempt(
@@ -185,6 +189,9 @@ class JobRun:
             record=self._record,
             wake_fd=self._link.wake_fd,
             stop_reason=self._stop_reason,
+            gpus=gpus,
+            hosts=self._hosts,
+            containment=self._containment,
         )
 
     def _succeed_entry(self, entry: PlanEntry, outcome: Succeeded) -> tuple[EntryState, str]:
@@ -193,7 +200,7 @@ class JobRun:
             events.ArtifactPublished(name=name, size_bytes=stored.size_bytes, folder=stored.folder)
             for name, stored in outcome.outputs.items()
         ]
-        succeeded = events.EntrySucceeded(step=entry.step, entry=entry.name, attempt=number)
+        succeeded = events.EntrySucceeded(step=entry.step, entry=entry.name, attempt=number, usage=outcome.usage)
         self._record(*published, succeeded, durable=True)
         self._mark_ended(entry, EntryState.SUCCEEDED, frozenset(outcome.outputs))
         self._remove_unneeded()
@@ -208,7 +215,9 @@ class JobRun:
         if outcome is None and last is not None and stop.state is JobState.FAILED:
             return self._fail_entry(entry, last)
         reason = outcome.reason if outcome else stop.reason
-        self._record(events.EntryCancelled(step=entry.step, entry=entry.name, reason=reason), durable=True)
+        usage = outcome.usage if outcome else None
+        cancelled = events.EntryCancelled(step=entry.step, entry=entry.name, reason=reason, usage=usage)
+        self._record(cancelled, durable=True)
         self._mark_ended(entry, EntryState.CANCELLED)
         return EntryState.CANCELLED, reason
 
@@ -219,7 +228,9 @@ class JobRun:
 
     def _fail_entry(self, entry: PlanEntry, outcome: Failed) -> tuple[EntryState, str]:
         number = self._attempts[entry.step, entry.name]
-        failed = events.EntryFailed(step=entry.step, entry=entry.name, attempt=number, failure=outcome.failure)
+        failed = events.EntryFailed(
+            step=entry.step, entry=entry.name, attempt=number, failure=outcome.failure, usage=outcome.usage
+        )
         self._record(failed, durable=True)
         self._mark_ended(entry, EntryState.FAILED)
         message = f"{entry.step}/{entry.name} failed: {outcome.failure.message}"
@@ -231,7 +242,12 @@ class JobRun:
         number = self._attempts[entry.step, entry.name]
         self._record(
             events.EntryRetrying(
-                step=entry.step, entry=entry.name, attempt=number, failure=outcome.failure, delay_seconds=delay
+                step=entry.step,
+                entry=entry.name,
+                attempt=number,
+                failure=outcome.failure,
+                delay_seconds=delay,
+                usage=outcome.usage,
             )
         )
         if not self._link.wait_cancelled(delay):

@@ -3,21 +3,25 @@
 import contextlib
 import logging
 import os
+import resource
 import select
 import signal
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from jobd import job_cgroup, procfs
+from jobd import job_cgroup, procfs, warm_process
 from jobd.cgroup import Cgroup
 from jobd.limits import NO_LIMITS, PROCESSES, Limits
 
 _logger = logging.getLogger("jobd.runner")
+
+Fork = Callable[[int], warm_process.Parked | None]
+"""Forks a process that writes to the log of this descriptor from a warm interpreter; None when there is none."""
 
 
 class Awaited(StrEnum):
@@ -38,6 +42,8 @@ class Exit:
     """The number of the signal that ended it; None when it exited."""
     cpu_seconds: float
     """Processor time it and its waited-for children used."""
+    max_rss_bytes: int | None = None
+    """The most memory that it or one of its waited-for children held; None where it is not known."""
 
 
 class ModuleProcess:
@@ -53,26 +59,36 @@ class ModuleProcess:
         mark: bytes,
         cgroup: Cgroup | None = None,
         limits: Limits = NO_LIMITS,
+        fork: Fork | None = None,
     ) -> None:
         """Start it; OSError when that fails. `mark` is the NAME=value in `env` by which its descendants are known.
 
-        The cgroup is its own from here on, and removed at the end.
+        The cgroup is its own from here on, and removed at the end. With `fork`, what that gives is used if it can be.
         """
         self._mark = mark
         self._places = (f"{cwd}", f"{log}")
         self._cgroup = cgroup
         self._limits = limits
+        self._limited: bool | None = None
         self._oom_kills = 0
+        self._peak = 0
+        self._own_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
         self._exit: Exit | None = None
         try:
-            self._process = _spawn(argv, cwd, env, log)
+            with _opened(log) as fd:
+                self._parked = fork(fd) if fork is not None else None
+                self._process = None if self._parked is not None else _spawn(argv, cwd, env, fd)
         except OSError:
             self._remove_cgroup()
             raise
-        self.pid = self._process.pid
+        self.pid = self._parked.pid if self._parked is not None else self._process.pid if self._process else 0
         self._pidfd = self._open_pidfd()
         try:
-            self._contain()
+            if self._parked is not None:
+                self._contain_one(self.pid)
+                self._parked.go(argv, cwd, env)
+            else:
+                self._contain()
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -85,6 +101,7 @@ class ModuleProcess:
         ready = {fd for fd, _event in poller.poll(seconds * 1000)}
         if self._pidfd in ready:
             return Awaited.END
+        self._peak = max(self._peak, procfs.peak_memory(self.pid))
         return Awaited.WAKE if wake_fd in ready else Awaited.TIME
 
     def end(self, grace: float, *, meanwhile: Callable[[], None] = lambda: None) -> list[procfs.Process]:
@@ -99,13 +116,20 @@ class ModuleProcess:
         if self._exit is None:
             _pid, status, usage = os.wait4(self.pid, 0)
             code = os.waitstatus_to_exitcode(status)
-            self._process.returncode = code
+            if self._process is not None:
+                self._process.returncode = code
+            warm_process.expected.discard(self.pid)
             self._exit = Exit(
                 code=code if code >= 0 else None,
                 signal=-code if code < 0 else None,
                 cpu_seconds=usage.ru_utime + usage.ru_stime,
+                max_rss_bytes=self._max_rss(usage.ru_maxrss << 10),
             )
         return self._exit
+
+    def _max_rss(self, told: int) -> int | None:
+        # What the kernel tells begins, across exec, with what the process that started it held.
+        return max(told, self._peak) if told > self._own_peak else self._peak or None
 
     def kill_leftovers(self) -> list[procfs.Process]:
         """Kill what the ended process left running; give what was killed. TimeoutError when something outlives that.
@@ -149,8 +173,8 @@ class ModuleProcess:
         try:
             return os.pidfd_open(self.pid)
         except OSError:  # too many open files
-            self._process.kill()
-            self._process.wait()
+            os.kill(self.pid, signal.SIGKILL)
+            self.reap()
             self._remove_cgroup()
             raise
 
@@ -160,16 +184,22 @@ class ModuleProcess:
         It cannot be born there: that takes a clone3 that Python does not have, or a shell in between. Moving it can
         take the kernel 10 ms and more, in which an interpreter reaches the module's first lines.
         """
-        limited = self._cgroup is not None and self._cgroup.limit(memory=self._limits.memory, processes=PROCESSES)
         held: set[int] = set()
         while (
             outside := {self.pid, *procfs.descendants(self.pid), *(orphan.pid for orphan in self._owned_orphans())}
             - held
         ):
             for pid in outside:
-                self._limits.apply(pid, data=not limited)
-                self._join_cgroup(pid)
+                self._contain_one(pid)
             held |= outside
+
+    def _contain_one(self, pid: int) -> None:
+        if self._limited is None:
+            self._limited = self._cgroup is not None and self._cgroup.limit(
+                memory=self._limits.memory, processes=PROCESSES
+            )
+        self._limits.apply(pid, data=not self._limited)
+        self._join_cgroup(pid)
 
     def _join_cgroup(self, pid: int) -> None:
         if self._cgroup is None:
@@ -181,9 +211,9 @@ class ModuleProcess:
             _logger.warning("cgroup_not_joined cgroup=%s pid=%d error=%s", self._cgroup.path, pid, error)
 
     def _owned_orphans(self) -> list[procfs.Process]:
-        unplaced = job_cgroup.unplaced()
-        orphans = (procfs.process(pid) for pid in procfs.orphans())
-        return [orphan for orphan in orphans if orphan is not None and self._adopts(orphan, unplaced)]
+        orphans = [orphan for pid in _strays() if (orphan := procfs.process(pid)) is not None]
+        unplaced = job_cgroup.unplaced() if orphans else set()
+        return [orphan for orphan in orphans if self._adopts(orphan, unplaced)]
 
     def _adopts(self, orphan: procfs.Process, unplaced: set[int]) -> bool:
         """Tell whether an orphan is its own, or nobody's: it was born here and cut every tie before it was moved."""
@@ -206,30 +236,42 @@ class ModuleProcess:
 
     def _owned_zombies(self) -> list[int]:
         # A zombie has no environment left to read; any zombie among the adopted is an orphan that has ended.
-        return [pid for pid in procfs.orphans() if procfs.process(pid) is None]
+        return [pid for pid in _strays() if procfs.process(pid) is None]
 
-    def _tree(self) -> list[procfs.Process]:
-        found = procfs.find(session=self.pid, mark=self._mark)
-        inside = [] if self._cgroup is None else self._cgroup.members()
-        return list({process.pid: process for process in (*found, *inside, *self._owned_orphans())}.values())
+    def _tree(self) -> Iterator[procfs.Process]:
+        """Search its processes; one that is known in several ways may be found again."""
+        yield from self._owned_orphans()
+        if self._cgroup is not None:
+            yield from self._cgroup.members()
+        yield from procfs.find(session=self.pid, mark=self._mark)
 
 
-def _spawn(argv: Sequence[str], cwd: Path, env: Mapping[str, str], log: Path) -> "subprocess.Popen[bytes]":
+@contextlib.contextmanager
+def _opened(log: Path) -> Iterator[int]:
     fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        # No preexec_fn, user or group: each of them costs a fork of this whole process instead of a vfork.
-        return subprocess.Popen(
-            argv,
-            cwd=cwd,
-            env=dict(env),
-            stdin=subprocess.DEVNULL,
-            stdout=fd,
-            stderr=fd,
-            start_new_session=True,
-            umask=0o077,
-        )
+        yield fd
     finally:
         os.close(fd)
+
+
+def _spawn(argv: Sequence[str], cwd: Path, env: Mapping[str, str], log_fd: int) -> "subprocess.Popen[bytes]":
+    # No preexec_fn, user or group: each of them costs a fork of this whole process instead of a vfork.
+    return subprocess.Popen(
+        argv,
+        cwd=cwd,
+        env=dict(env),
+        stdin=subprocess.DEVNULL,
+        stdout=log_fd,
+        stderr=log_fd,
+        start_new_session=True,
+        umask=0o077,
+    )
+
+
+def _strays() -> list[int]:
+    """Give the processes that were handed to this one and are no warm interpreter's or entry's own."""
+    return [pid for pid in procfs.orphans() if pid not in warm_process.expected]
 
 
 def end_adopted() -> list[procfs.Process]:

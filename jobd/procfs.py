@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import os
+import re
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -92,12 +93,22 @@ def uses(pid: int, places: tuple[str, ...]) -> bool:
     return False
 
 
-def find(*, session: int | None, mark: bytes) -> list[Process]:
+def find(*, session: int | None, mark: bytes) -> Iterator[Process]:
     """Find every process of a session, or that carries a mark in its environment; never this one."""
     own = os.getpid()
-    return [
-        found for found in processes() if found.pid != own and (found.session == session or has_mark(found.pid, mark))
-    ]
+    for found in processes():
+        if found.pid != own and (found.session == session or has_mark(found.pid, mark)):
+            yield found
+
+
+def peak_memory(pid: int) -> int:
+    """Give the most bytes of memory that a process has held since it was started; 0 when it has ended."""
+    try:
+        text = (PROC / str(pid) / "status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    found = re.search(r"^VmHWM:\s+(\d+) kB$", text, re.MULTILINE)
+    return int(found[1]) << 10 if found else 0
 
 
 def orphans() -> list[int]:
@@ -172,7 +183,7 @@ def _wait_one(target: Process, deadline: float) -> bool:
 
 
 def end_all(
-    search: Callable[[], list[Process]],
+    search: Callable[[], Iterable[Process]],
     *,
     grace: float,
     patience: float = 10.0,
@@ -181,12 +192,12 @@ def end_all(
 ) -> list[Process]:
     """End every process that `search` finds: SIGTERM, the grace in seconds, SIGKILL until none is found.
 
-    `meanwhile` is called now and then during the grace, `kill_faster` before each round of SIGKILL: it may reach many
-    at once. Gives those that had to be killed. TimeoutError when something outlives SIGKILL for `patience` seconds,
-    as a process in uninterruptible sleep does.
+    `meanwhile` is called now and then during the grace, `kill_faster` after each round of SIGKILL that found any: it
+    may reach those that were born meanwhile. Gives those that had to be killed. TimeoutError when something outlives
+    SIGKILL for `patience` seconds, as a process in uninterruptible sleep does.
     """
-    found = search()
     if grace > 0:
+        found = list(search())
         for target in found:
             send(target, signal.SIGTERM)
             send(target, signal.SIGCONT)
@@ -195,11 +206,20 @@ def end_all(
             meanwhile()
     killed: dict[int, Process] = {}
     deadline = monotonic() + patience
-    while rest := search():
-        kill_faster()
-        for target in rest:
-            killed[target.pid] = target
-            send(target, signal.SIGKILL)
-        if not wait_gone(rest, deadline - monotonic()) and monotonic() > deadline:
-            raise TimeoutError(f"process {rest[0].pid} outlives SIGKILL")
+    while rest := _kill_all(search, kill_faster):
+        killed |= {target.pid: target for target in rest}
+        wait_gone(rest, deadline - monotonic())
+        if monotonic() > deadline:
+            raise TimeoutError(f"process {rest[0].pid} outlives SIGKILL, or begets others faster than they are killed")
     return list(killed.values())
+
+
+def _kill_all(search: Callable[[], Iterable[Process]], kill_faster: Callable[[], None]) -> list[Process]:
+    found = []
+    # Each is killed as it is found: one that forks and ends all the time would be another by the end of the search.
+    for target in search():
+        send(target, signal.SIGKILL)
+        found.append(target)
+    if found:
+        kill_faster()
+    return found

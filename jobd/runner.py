@@ -23,6 +23,7 @@ from jobd.plain import run_plainly
 from jobd.plan import Plan
 from jobd.process import end_adopted, signal_name
 from jobd.states import JobState
+from jobd.warm_hosts import WarmHosts
 
 log = logging.getLogger("jobd.runner")
 
@@ -72,6 +73,12 @@ def _run_in(state: StateDirectory, job_id: str, engine: Engine) -> JobState | No
     plan = Plan.model_validate_json(directory.plan.read_bytes())
     assignment = _assignment(directory)
     link = Link(state.run / sockets.RUNNERS, job_id)
+    hosts = WarmHosts(plan)
+
+    def clear() -> None:
+        hosts.close()
+        end_adopted()
+
     try:
         with _doorbell(state.run / sockets.DOORBELL, job_id) as ring, _open(directory.journal) as lines:
             run = JobRun(
@@ -81,11 +88,13 @@ def _run_in(state: StateDirectory, job_id: str, engine: Engine) -> JobState | No
                 journal=lines,
                 link=link,
                 ring=ring,
-                clear=end_adopted,
+                clear=clear,
+                hosts=hosts,
             )
             return _run(run, engine)
     finally:
         failpoint("runner.done")
+        hosts.close()
         link.close()
 
 

@@ -109,6 +109,20 @@ def test_a_module_that_makes_its_output_succeeds(runs: Runs, modules):
     assert (runs.directory.artifacts / "out.txt").read_text() == "made"
 
 
+def test_what_an_attempt_used_is_told(runs: Runs, modules):
+    """Processor time and the most memory of a module are in its outcome, also when it fails or ends itself badly."""
+    work = """
+held = bytearray(120 << 20)
+held[::4096] = b"x" * len(held[::4096])
+end = time.process_time() + 0.4
+while time.process_time() < end: pass
+"""
+    for last in ("", "sys.exit(3)", "os.kill(os.getpid(), 9)"):
+        usage = runs.run(modules.entry(work + last)).usage
+        assert usage.cpu_seconds >= 0.4
+        assert 120 << 20 <= usage.max_rss_bytes < 1 << 30
+
+
 def test_a_start_is_told_first(runs: Runs, modules):
     """The first event tells the attempt and the process that runs it."""
     runs.run(modules.entry("print(os.getpid())"), number=3)

@@ -72,7 +72,7 @@ def test_a_mark_is_matched_whole(start: Start):
         assert time.monotonic() < deadline
     marks = [b"JOBD_JOB_ID=abc12", b"JOBD_JOB_ID=abc1", b"JOBD_JOB_ID=abc123", b"JOB_ID=abc12", b"JOBD_JOB_ID"]
     assert [procfs.has_mark(child.pid, mark) for mark in marks] == [True, False, False, False, False]
-    found = procfs.find(session=None, mark=b"JOBD_JOB_ID=abc12")
+    found = list(procfs.find(session=None, mark=b"JOBD_JOB_ID=abc12"))
     assert [process.pid for process in found] == [child.pid]
     assert not procfs.has_mark(1 << 30, b"JOBD_JOB_ID=abc12")
 
