@@ -1,6 +1,5 @@
-"""Who may call: over the unix socket who can open it, as its folder is closed to others; over TCP who has the token."""
+"""How clients on this machine find the daemon and its own token, which is an admin's."""
 
-import hmac
 import json
 import os
 import secrets
@@ -9,7 +8,6 @@ from pathlib import Path
 
 from structlog.typing import FilteringBoundLogger
 
-from jobd.errors import UnauthenticatedError
 from jobd.layout import StateDirectory, default_state_directory, write_durably
 
 
@@ -20,16 +18,6 @@ def load_token(state: StateDirectory) -> str:
         token = secrets.token_urlsafe(32)
         write_durably(state.token, f"{token}\n".encode())
     return token
-
-
-def check_token(expected: str, authorization: str | None) -> None:
-    """Raise UnauthenticatedError unless an `authorization` header carries the token."""
-    scheme, _, token = (authorization or "").partition(" ")
-    if scheme.lower() != "bearer" or not hmac.compare_digest(token.strip().encode(), expected.encode()):
-        raise UnauthenticatedError(
-            "the call carries no valid token",
-            hint="over TCP, send `authorization: Bearer TOKEN` with the token from the daemon's state directory",
-        )
 
 
 def well_known_folder() -> Path:
