@@ -18,6 +18,7 @@ from jobd.events import FailureKind
 from jobd.failpoints import failpoint
 from jobd.layout import sync_directory
 from jobd.names import ascii_controls
+from jobd.roots import kind
 
 _FICLONE = 0x40049409
 
@@ -85,68 +86,78 @@ def check_output(source: Path, name: str) -> Stored:
     except FileNotFoundError:
         raise OutputError(FailureKind.MISSING_OUTPUT, f"the module ended well but did not make {name!r}") from None
     if stat.S_ISREG(status.st_mode):
-        _make_sole_owner(source, status)
+        make_sole_owner(source, status)
         return Stored(size_bytes=status.st_size, folder=False)
     if not stat.S_ISDIR(status.st_mode):
-        raise OutputError(FailureKind.INVALID_OUTPUT, f"{name!r} is {_kind(status.st_mode)}, not a file or a folder")
+        raise OutputError(FailureKind.INVALID_OUTPUT, f"{name!r} is {kind(status.st_mode)}, not a file or a folder")
     size = 0
     for path in _walk(source):
         status = path.lstat()
         if stat.S_ISREG(status.st_mode):
-            _make_sole_owner(path, status)
+            make_sole_owner(path, status)
             size += status.st_size
         elif not stat.S_ISDIR(status.st_mode) and not _is_inner_link(path, status, source):
             inner = path.relative_to(source)
             raise OutputError(
-                FailureKind.INVALID_OUTPUT, f"{name!r} holds {_kind(status.st_mode)}: {ascii_controls(str(inner))}"
+                FailureKind.INVALID_OUTPUT, f"{name!r} holds {kind(status.st_mode)}: {ascii_controls(str(inner))}"
             )
     return Stored(size_bytes=size, folder=True)
 
 
 def copy_in(source: Path, target: Path) -> Stored:
-    """Copy a client's file or folder to `target`, sharing blocks where the file system can.
+    """Copy a file or folder that the daemon keeps to `target`, sharing blocks where the file system can.
 
-    InvalidInputError when it cannot be read or holds something other than files and folders.
+    Links within a folder stay links: what follows them can be led in circles. InvalidInputError when it cannot be read,
+    or holds something other than files, folders and such links.
     """
     try:
         status = source.stat()
         if stat.S_ISDIR(status.st_mode):
-            shutil.copytree(source, target, copy_function=_copy_file, symlinks=False)
-            sync_tree(target)
+            shutil.copytree(source, target, copy_function=_copy_file, symlinks=True)
         elif stat.S_ISREG(status.st_mode):
             _copy_file(source, target)
-            sync_tree(target)
         else:
-            raise InvalidInputError(f"{source} is {_kind(status.st_mode)}, not a file or a folder")
+            raise InvalidInputError(f"{source} is {kind(status.st_mode)}, not a file or a folder")
+        sync_tree(target)
+        return check_output(target, target.name)
+    except OutputError as error:
+        raise InvalidInputError(error.message) from error
     except (OSError, shutil.Error) as error:
         if is_disk_full(error) or "[Errno 28]" in str(error):  # a folder's copy tells its errors as text
             raise DiskFullError(f"{source} could not be copied: the daemon's disk is full", hint="make room") from error
         raise InvalidInputError(f"{source} cannot be copied: {_plain(error)}") from error
-    return check_output(target, target.name)
 
 
 def _plain(error: Exception) -> str:
     return error.strerror or str(error) if isinstance(error, OSError) else str(error)
 
 
-def _copy_file(source: str | Path, target: str | Path) -> str | Path:
+def _copy_file(source: str | Path, target: str | Path, *, link: int = 0) -> str | Path:
     # O_NONBLOCK: opening a FIFO must not wait for a writer that never comes.
-    fd = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(fd, "rb") as reader, Path(target).open("xb") as writer:
-        if not stat.S_ISREG(os.fstat(reader.fileno()).st_mode):
+    fd = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | link)
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise InvalidInputError(f"{source} is not a regular file")
+        copy_bytes(fd, Path(target))
+    finally:
+        os.close(fd)
+    return target
+
+
+def copy_bytes(fd: int, target: Path) -> None:
+    """Copy an open file to a new one, sharing blocks where the file system can; OSError."""
+    with os.fdopen(os.dup(fd), "rb") as reader, target.open("xb") as writer:
         try:
             fcntl.ioctl(writer.fileno(), _FICLONE, reader.fileno())
         except OSError:  # another file system, or one that cannot share blocks
             shutil.copyfileobj(reader, writer, 1 << 20)
-    return target
 
 
-def _make_sole_owner(path: Path, status: os.stat_result) -> None:
+def make_sole_owner(path: Path, status: os.stat_result) -> None:
     """Part a hard-linked file from its other names, through which it could change later."""
     if status.st_nlink > 1:
         copy = path.with_name(f".{secrets.token_hex(8)}.own")
-        _copy_file(path, copy)
+        _copy_file(path, copy, link=os.O_NOFOLLOW)
         copy.replace(path)
 
 
@@ -184,16 +195,3 @@ def _sync(path: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
-
-
-def _kind(mode: int) -> str:
-    kinds = {
-        stat.S_IFLNK: "a symbolic link",
-        stat.S_IFIFO: "a pipe",
-        stat.S_IFSOCK: "a socket",
-        stat.S_IFBLK: "a device",
-        stat.S_IFCHR: "a device",
-        stat.S_IFDIR: "a folder",
-        stat.S_IFREG: "a regular file",
-    }
-    return kinds.get(stat.S_IFMT(mode), "something unknown")

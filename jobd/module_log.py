@@ -10,6 +10,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from jobd.log_mark import shown_size
+from jobd.names import ascii_controls
+
 _REPORT = re.compile(rb"^openjd_(progress|status|fail):(.*)$", re.MULTILINE)
 _BLANK = b" \t\r"
 _WORD = b"openjd_"
@@ -58,7 +61,7 @@ class ModuleLog:
     def look(self, *, last: bool = False) -> Reports:
         """Read what is new, of a flood the end; with `last`, a line without its newline counts as well."""
         reports = Reports()
-        end = self.size
+        end = self._readable()
         if not self._offset <= end <= self._offset + _UNREAD:
             self._skip_to(min(end, max(self._offset, end - _UNREAD)))
         while self._offset < end and (data := os.pread(self._fd, min(_CHUNK, end - self._offset), self._offset)):
@@ -82,6 +85,10 @@ class ModuleLog:
         _punch_hole(self._fd, start, end)
         if end > self._offset:
             self._skip_to(end)
+
+    def _readable(self) -> int:
+        """Give the offset up to which it may be read."""
+        return self.size
 
     def close(self) -> None:
         """Let go of the file."""
@@ -137,16 +144,17 @@ def _percent(text: str | None) -> float | None:
 
 
 def _text(line: bytes) -> str:
-    return line[:_LINE_LENGTH].decode(errors="replace")
+    # It goes into events, Prefect's log and failures, none of which may forge a line or move a terminal.
+    text = line[:_LINE_LENGTH].decode(errors="replace").removesuffix("\r")
+    return "\t".join(map(ascii_controls, text.split("\t")))
 
 
 def tail(path: Path) -> tuple[str, ...]:
     """Give the last lines of a log, oldest first, without the module's reports; none when there is no log."""
     try:
         with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - _TAIL_BYTES))
-            data = file.read()
+            size = shown_size(path, file.seek(0, os.SEEK_END))
+            data = os.pread(file.fileno(), min(size, _TAIL_BYTES), max(0, size - _TAIL_BYTES))
     except FileNotFoundError:
         return ()
     lines = data.splitlines()[1 if size > _TAIL_BYTES else 0 :]

@@ -13,6 +13,7 @@ import pytest
 from jobd import cgroup, job_cgroup, procfs
 from jobd.artifacts import ArtifactStore
 from jobd.attempt import Attempt, Cancelled, Failed, Succeeded, run_attempt
+from jobd.containment import NOTHING_ASKED, Containment
 from jobd.events import JobEvent
 from jobd.layout import JobDirectory
 from jobd.plan import Binding, PlanEntry
@@ -32,21 +33,37 @@ class Awkward:
     contained: bool
     told: list[JobEvent] = field(default_factory=list)
     shown: list[str] = field(default_factory=list)
+    containment: Containment = NOTHING_ASKED
 
     def run(self, script: str, **rest: Any) -> Outcome:
         """Run a script of the folder, or one that is given as text; give what it came to."""
+        outcome = self.run_unchecked(script, **rest)
+        if self.told:  # it was started
+            # In a sandbox it has told numbers that mean others outside.
+            self._check_gone([] if rest.get("sandbox") else self._left())
+        return outcome
+
+    def run_unchecked(self, script: str, **rest: Any) -> Outcome:
+        """Run a script of which there is nothing to check afterwards."""
         folder, name = (FOLDER, script) if script.endswith(".py") else (self._write(script), "main.py")
+        return self._run(folder, name, **rest)
+
+    def run_in(self, folder: Path, name: str, **rest: Any) -> Outcome:
+        """Run the script of this name in a folder; give what it came to."""
+        outcome = self._run(folder, name, **rest)
+        self._check_gone([] if rest.get("sandbox") else self._left())
+        return outcome
+
+    def _run(self, folder: Path, name: str, **rest: Any) -> Outcome:
         outputs = (Binding(param_name="output", artifacts=tuple(rest.pop("outputs", ()))),)
         values = {"grace": 0.3, "outputs": outputs} | rest
         entry = PlanEntry(step="step", name="entry", module=name, folder=str(folder), entrypoint=name, **values)
         wake_fd, wake_end = os.pipe()
         try:
-            outcome = run_attempt(self._attempt(entry, wake_fd), self.shown.append)
+            return run_attempt(self._attempt(entry, wake_fd), self.shown.append)
         finally:
             os.close(wake_fd)
             os.close(wake_end)
-        self._check_gone()
-        return outcome
 
     @property
     def log(self) -> Path:
@@ -69,12 +86,15 @@ class Awkward:
             record=lambda *happened, durable=False: self.told.extend(happened),
             wake_fd=wake_fd,
             stop_reason=lambda: "",
+            containment=self.containment,
         )
 
-    def _check_gone(self) -> None:
-        left = [procfs.process(int(pid)) for pid in re.findall(rb"left (\d+)", self.log.read_bytes()[:1000])]
+    def _left(self) -> list[procfs.Process | None]:
+        return [procfs.process(int(pid)) for pid in re.findall(rb"left (\d+)", self.log.read_bytes()[:1000])]
+
+    def _check_gone(self, left: list[procfs.Process | None]) -> None:
         assert left == [None] * len(left)
-        assert procfs.find(session=self.told[0].pid, mark=f"JOBD_JOB_ID={JOB}".encode()) == []
+        assert list(procfs.find(session=self.told[0].pid, mark=f"JOBD_JOB_ID={JOB}".encode())) == []
         assert not self.directory.scratch("step", "entry", 1).exists()
         assert {path.name for path in _cgroups()} <= {"runner"}
 
@@ -96,6 +116,12 @@ def adopting() -> Iterator[None]:
         procfs.end_all(lambda stray=stray: [now] if (now := procfs.process(stray.pid)) else [], grace=0)
     reap_orphans(list(left))
     assert left == set()
+
+
+@pytest.fixture
+def awkward_class() -> type[Awkward]:
+    """Give what runs awkward modules, for tests that choose the places themselves."""
+    return Awkward
 
 
 @pytest.fixture(params=["cgroup", "sweep"])
