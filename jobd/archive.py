@@ -10,11 +10,15 @@ from pathlib import Path
 from sqlalchemy import Connection, Select, select, text
 
 from jobd import rows, schema
+from jobd.changes import Change, ChangeReader, Range, Removed, read_range
 from jobd.database import open_reader
 from jobd.errors import InvalidRequestError, JobNotFoundError, RequestIdReusedError
 from jobd.events import Record
+from jobd.job_filter import EVERY_JOB, JobFilter
 from jobd.jobs import Job
+from jobd.listing import find_numbers, read_rows
 from jobd.plan import Plan
+from jobd.recent import RecentEvents
 from jobd.states import LIVE_JOB_STATES, TERMINAL_JOB_STATES, ArtifactState, JobState
 
 
@@ -25,6 +29,8 @@ class Page:
     jobs: tuple[Job, ...]
     before: int | None
     """The number to go on before; None after the last page."""
+    cursor: int
+    """A cursor from before the jobs were read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +47,8 @@ class Archive:
     def __init__(self, path: Path) -> None:
         """Open a database that exists, at this version's schema."""
         self._reader = open_reader(path)
+        self._changes = ChangeReader()
+        self._recent = RecentEvents()
         self._live: dict[str, Live] = self._load_live()
 
     def close(self) -> None:
@@ -103,6 +111,17 @@ class Archive:
         with self._reader.connect() as connection:
             return connection.scalar(select(schema.jobs.c.number).where(schema.jobs.c.id == job_id)) or 0
 
+    def owner(self, job_id: str) -> str:
+        """Give who submitted a job, empty where that is not known; JobNotFoundError when there is none."""
+        live = self.live_job(job_id)
+        if live is not None:
+            return live.owner
+        with self._reader.connect() as connection:
+            owner = connection.scalar(select(schema.jobs.c.owner).where(schema.jobs.c.id == job_id))
+        if owner is None:
+            raise JobNotFoundError(f"there is no job {job_id!r}")
+        return str(owner)
+
     def plan(self, job_id: str) -> Plan:
         """Give a job's plan; JobNotFoundError when there is none."""
         with self._reader.connect() as connection:
@@ -136,20 +155,29 @@ class Archive:
         with self._reader.connect() as connection:
             return tuple(map(rows.to_record, connection.execute(query).mappings()))
 
-    def page(self, *, size: int, before: int | None, states: Sequence[JobState] = (), name: str = "") -> Page:
+    def recent_events(self, job_id: str, sequence: int, limit: int = 500) -> tuple[Record, ...] | None:
+        """Give the same without a read of the disk; None where that takes one, as for what is long past."""
+        return self._recent.after(job_id, sequence, limit)
+
+    def page(self, *, size: int, before: int | None, wanted: JobFilter = EVERY_JOB) -> Page:
         """Give at most `size` jobs accepted before number `before`, newest first, without their parts."""
-        jobs = schema.jobs.c
-        query = select(schema.jobs).order_by(jobs.number.desc()).limit(size + 1)
-        if before is not None:
-            query = query.where(jobs.number < before)
-        if states:
-            query = query.where(jobs.state.in_([state.value for state in states]))
-        if name:
-            query = query.where(jobs.name == name)
         with self._reader.connect() as connection:
-            found = connection.execute(query).mappings().all()
-        more = len(found) > size
-        return Page(jobs=tuple(map(rows.to_job, found[:size])), before=found[size - 1]["number"] if more else None)
+            # First, so that whatever happens while the jobs are read lies after it.
+            cursor = read_range(connection).newest
+            numbers = find_numbers(connection, wanted, size=size + 1, before=before)
+            found = read_rows(connection, numbers[:size])
+        more = numbers[size - 1] if len(numbers) > size else None
+        return Page(jobs=tuple(map(rows.to_job, found)), before=more, cursor=cursor)
+
+    def changes_after(self, cursor: int, limit: int = 500) -> tuple[Change | Removed, ...]:
+        """Give at most `limit` of what happened over all jobs after a cursor, in order."""
+        with self._reader.connect() as connection:
+            return self._changes.read(connection, cursor, limit)
+
+    def cursors(self) -> Range:
+        """Tell which cursors can be gone on from."""
+        with self._reader.connect() as connection:
+            return read_range(connection)
 
     def count(self, state: JobState) -> int:
         """Count the jobs in a state that is not terminal."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
-from jobd.events import JOB_EVENT, Failure, Record
+from jobd.events import JOB_EVENT, Failure, Record, Usage
 from jobd.jobs import Artifact, Entry, Job, with_parts
 from jobd.states import ArtifactState, EntryState, JobState
 
@@ -17,6 +17,7 @@ def job_row(job: Job) -> Row:
     """Give the columns of a job that its events change."""
     return {
         "state": job.state.value,
+        "owner": job.owner,
         "reason": job.reason,
         "started": job.started,
         "ended": job.ended,
@@ -26,6 +27,12 @@ def job_row(job: Job) -> Row:
         "recoveries": job.recoveries,
         "ended_entry_count": job.ended_entry_count,
     }
+
+
+def job_changes(before: Job, after: Job) -> Row:
+    """Give the columns of a job that differ; indexes are left alone that hold none of them."""
+    known = job_row(before)
+    return {name: value for name, value in job_row(after).items() if value != known[name]}
 
 
 def new_job_row(job: Job) -> Row:
@@ -54,6 +61,17 @@ def entry_row(number: int, place: int, entry: Entry) -> Row:
         "module": entry.module,
         "inputs": json.dumps(entry.inputs),
         "outputs": json.dumps(entry.outputs),
+        **_entry_changes(entry),
+    }
+
+
+def entry_update(number: int, place: int, entry: Entry) -> Row:
+    """Give the columns of an entry that events change, and its key."""
+    return _entry_changes(entry) | {"this_job": number, "this_place": place}
+
+
+def _entry_changes(entry: Entry) -> Row:
+    return {
         "state": entry.state.value,
         "attempt": entry.attempt,
         "progress": entry.progress,
@@ -62,6 +80,28 @@ def entry_row(number: int, place: int, entry: Entry) -> Row:
         "started": entry.started,
         "ended": entry.ended,
         "failure": _failure_text(entry.failure),
+        "cpu_seconds": entry.usage.cpu_seconds if entry.usage else None,
+        "max_rss_bytes": entry.usage.max_rss_bytes if entry.usage else None,
+    }
+
+
+def label_rows(number: int, job: Job) -> list[Row]:
+    """Give a row for each label of a job."""
+    return [{"job": number, "key": key, "value": value} for key, value in job.labels.items()]
+
+
+def removal_row(number: int, job: Job, *, position: int, time: float) -> Row:
+    """Give what is kept of a job that is removed."""
+    return {
+        "position": position,
+        "job": number,
+        "id": job.id,
+        "name": job.name,
+        "labels": json.dumps(dict(job.labels)),
+        "owner": job.owner,
+        "state": job.state.value,
+        "sequence": job.sequence,
+        "time": time,
     }
 
 
@@ -75,6 +115,17 @@ def artifact_row(number: int, place: int, artifact: Artifact) -> Row:
         "public": int(artifact.public),
         "step": artifact.step,
         "entry": artifact.entry,
+        **_artifact_changes(artifact),
+    }
+
+
+def artifact_update(number: int, place: int, artifact: Artifact) -> Row:
+    """Give the columns of an artifact that events change, and its key."""
+    return _artifact_changes(artifact) | {"this_job": number, "this_place": place}
+
+
+def _artifact_changes(artifact: Artifact) -> Row:
+    return {
         "state": artifact.state.value,
         "size_bytes": artifact.size_bytes,
         "folder": int(artifact.folder),
@@ -99,6 +150,7 @@ def to_job(row: RowMapping, entries: Iterable[RowMapping] = (), artifacts: Itera
         name=row["name"],
         version=row["version"],
         labels=json.loads(row["labels"]),
+        owner=row["owner"],
         priority=row["priority"],
         submitted=row["submitted"],
         state=JobState(row["state"]),
@@ -137,7 +189,14 @@ def _to_entry(row: RowMapping) -> Entry:
         started=row["started"],
         ended=row["ended"],
         failure=_failure(row["failure"]),
+        usage=_usage(row),
     )
+
+
+def _usage(row: RowMapping) -> Usage | None:
+    if row["cpu_seconds"] is None:
+        return None
+    return Usage(cpu_seconds=row["cpu_seconds"], max_rss_bytes=row["max_rss_bytes"])
 
 
 def _to_artifact(row: RowMapping) -> Artifact:
@@ -160,3 +219,9 @@ def _failure_text(failure: Failure | None) -> str | None:
 
 def _failure(text: str | None) -> Failure | None:
     return None if text is None else Failure.model_validate_json(text)
+
+
+ENTRY_CHANGES = tuple(_entry_changes(Entry(step="", name="", module="")))
+"""The columns of an entry that events change."""
+ARTIFACT_CHANGES = tuple(_artifact_changes(Artifact(name="", type="", public=False)))
+"""The columns of an artifact that events change."""

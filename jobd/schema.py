@@ -28,6 +28,13 @@ jobs = Table(
     Column("plan", Text, nullable=False, comment="a Plan as JSON"),
     Column("name", Text, nullable=False),
     Column("version", Text, nullable=False),
+    Column(
+        "owner",
+        Text,
+        nullable=False,
+        server_default=text("''"),
+        comment="the identity that submitted it; empty where that is not known",
+    ),
     Column("labels", Text, nullable=False, comment="a JSON object"),
     Column("priority", Integer, nullable=False),
     Column("submitted", Float, nullable=False),
@@ -43,10 +50,21 @@ jobs = Table(
     Column("ended_entry_count", Integer, nullable=False),
     Column("recorded", Integer, nullable=False, comment="1 when Prefect's record of it is known to be complete"),
     Column("journal_offset", Integer, nullable=False, comment="bytes of its journal that were taken in"),
-    Index("jobs_by_state", "state", "number"),
+    # With all that a list can ask for, so that it need not read rows, which hold whole job files.
+    Index("jobs_by_state", "state", "number", "name", "owner", "submitted"),
     Index("jobs_by_name", "name", "number"),
     Index("jobs_unrecorded", "number", sqlite_where=text("recorded = 0")),
+    Index("jobs_listed", "number", "state", "name", "owner", "submitted"),
     sqlite_autoincrement=True,
+)
+
+job_labels = Table(
+    "job_labels",
+    metadata,
+    Column("job", Integer, ForeignKey("jobs.number", ondelete="CASCADE"), primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+    Index("jobs_by_label", "key", "value", "job"),
 )
 
 entries = Table(
@@ -67,6 +85,8 @@ entries = Table(
     Column("started", Float),
     Column("ended", Float),
     Column("failure", Text, comment="a Failure as JSON"),
+    Column("cpu_seconds", Float, comment="of its last attempt that ended"),
+    Column("max_rss_bytes", Integer, comment="of its last attempt that ended"),
 )
 
 artifacts = Table(
@@ -94,5 +114,21 @@ events = Table(
     Column("time", Float, nullable=False),
     Column("event", Text, nullable=False, comment="an event as JSON"),
     UniqueConstraint("job", "sequence"),
+    sqlite_autoincrement=True,
+)
+
+removals = Table(
+    "removals",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True, comment="the order of removal, from 1"),
+    Column("position", Integer, nullable=False, unique=True, comment="its place among the events of all jobs"),
+    Column("job", Integer, nullable=False, unique=True, comment="the number of the job that is gone"),
+    Column("id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("labels", Text, nullable=False, comment="a JSON object"),
+    Column("owner", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("sequence", Integer, nullable=False, comment="of its last event"),
+    Column("time", Float, nullable=False),
     sqlite_autoincrement=True,
 )

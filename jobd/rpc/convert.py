@@ -37,6 +37,11 @@ def artifact_state(state: ArtifactState) -> job_pb2.ArtifactState.ValueType:
     return job_pb2.ArtifactState.Value(f"ARTIFACT_STATE_{state.name}")
 
 
+def seconds(moment: Timestamp) -> float:
+    """Read a time on the wire, in seconds since the epoch."""
+    return float(moment.seconds + moment.nanos / 1e9)
+
+
 def timestamp(seconds: float | None) -> Timestamp | None:
     """Give a time on the wire; None stays none."""
     if seconds is None:
@@ -75,6 +80,13 @@ def artifact(value: Artifact) -> job_pb2.Artifact:
     )
 
 
+def usage(value: events.Usage | None) -> job_pb2.ResourceUsage | None:
+    """Give what an attempt used on the wire; None stays none."""
+    if value is None:
+        return None
+    return job_pb2.ResourceUsage(cpu_time=_duration(value.cpu_seconds), max_rss_bytes=value.max_rss_bytes)
+
+
 def entry(value: Entry) -> job_pb2.Entry:
     """Give an entry on the wire."""
     return job_pb2.Entry(
@@ -90,7 +102,13 @@ def entry(value: Entry) -> job_pb2.Entry:
         failure=failure(value.failure),
         inputs=value.inputs,
         outputs=value.outputs,
+        usage=usage(value.usage),
     )
+
+
+def run_url(dashboard_url: str, value: Job) -> str:
+    """Give where the dashboard at this address shows a job; empty where it cannot."""
+    return f"{dashboard_url}/runs/flow-run/{value.flow_run_id}" if dashboard_url and value.flow_run_id else ""
 
 
 def job(value: Job, *, dashboard_url: str = "") -> job_pb2.Job:
@@ -98,7 +116,6 @@ def job(value: Job, *, dashboard_url: str = "") -> job_pb2.Job:
     steps: dict[str, list[job_pb2.Entry]] = {}
     for item in value.entries:
         steps.setdefault(item.step, []).append(entry(item))
-    run_url = f"{dashboard_url}/runs/flow-run/{value.flow_run_id}" if dashboard_url and value.flow_run_id else ""
     return job_pb2.Job(
         id=value.id,
         name=value.name,
@@ -107,6 +124,7 @@ def job(value: Job, *, dashboard_url: str = "") -> job_pb2.Job:
         reason=value.reason,
         labels=dict(value.labels),
         priority=value.priority,
+        owner=value.owner,
         submit_time=timestamp(value.submitted),
         start_time=timestamp(value.started),
         end_time=timestamp(value.ended),
@@ -115,7 +133,7 @@ def job(value: Job, *, dashboard_url: str = "") -> job_pb2.Job:
         artifacts=map(artifact, value.artifacts),
         failure=failure(value.failure),
         flow_run_id=value.flow_run_id,
-        dashboard_url=run_url,
+        dashboard_url=run_url(dashboard_url, value),
         entry_count=value.entry_count,
         ended_entry_count=value.ended_entry_count,
         recorded=value.recorded,
@@ -137,12 +155,18 @@ def event(job_id: str, record: events.Record) -> job_pb2.Event:
 def _set(body: object, name: str, value: object) -> None:
     if isinstance(value, events.Failure):
         getattr(body, name).CopyFrom(failure(value))
+    elif isinstance(value, events.Usage):
+        getattr(body, name).CopyFrom(usage(value))
     elif name == "delay_seconds":
-        delay = Duration()
-        delay.FromTimedelta(timedelta(seconds=float(str(value))))
-        body.delay.CopyFrom(delay)  # type: ignore[attr-defined]
+        body.delay.CopyFrom(_duration(float(str(value))))  # type: ignore[attr-defined]
     elif value is not None:
         setattr(body, name, value)
+
+
+def _duration(seconds: float) -> Duration:
+    duration = Duration()
+    duration.FromTimedelta(timedelta(seconds=seconds))
+    return duration
 
 
 def violation(value: Violation) -> job_service_pb2.Violation:

@@ -1,28 +1,32 @@
 """JobService: each call is checked, passed on and converted."""
 
 import asyncio
-import base64
 from collections.abc import AsyncIterator, Awaitable
 from functools import partial
 
 from jobapi.v1 import job_service_pb2 as pb
 from jobapi.v1 import job_service_pb2_grpc as pb_grpc
 
+from jobd.call_limits import check_request_id
+from jobd.containment import Bounds
 from jobd.errors import InvalidJobError, InvalidRequestError
 from jobd.explain import explain
 from jobd.failpoints import failpoint
 from jobd.jobs import Job
 from jobd.layout import StateDirectory
-from jobd.log_files import check_offset, select_entries
+from jobd.log_files import select_entries
+from jobd.roots import Caller
 from jobd.rpc import convert
-from jobd.rpc.context import Context
-from jobd.rpc.follow_logs import follow_logs
+from jobd.rpc.caller import caller, check_owner
+from jobd.rpc.context import Context, caller_of
+from jobd.rpc.follow_logs import check_logs_request, follow_logs
+from jobd.rpc.requests import job_filter, read_page_token, write_page_token
 from jobd.rpc.watch import Watcher
+from jobd.rpc.watch_jobs import JobsWatcher
 from jobd.store import Store
 from jobd.submission import Source, Submission, Submissions
 from jobd.supervisor import Supervisor
 
-_MOST_REQUEST_ID = 128
 _PAGE, _MOST_PAGE = 50, 1000
 
 
@@ -38,18 +42,21 @@ class JobService(pb_grpc.JobServiceServicer):
         watcher: Watcher,
         state: StateDirectory,
         dashboard_url: str,
+        bounds: Bounds | None = None,
     ) -> None:
         """Serve these."""
         self._store = store
         self._submissions = submissions
         self._supervisor = supervisor
         self._watcher = watcher
+        self._jobs_watcher = JobsWatcher(store, watcher)
         self._state = state
         self._dashboard_url = dashboard_url
+        self._bounds = bounds
 
-    async def Submit(self, request: pb.SubmitRequest, _context: Context) -> pb.SubmitResponse:  # noqa: N802
+    async def Submit(self, request: pb.SubmitRequest, context: Context) -> pb.SubmitResponse:  # noqa: N802
         """Accept a job."""
-        submission = _submission(request)
+        submission = _submission(request, caller_of(context), owner=caller().name)
         # A client that hangs up in the middle must not leave half a job.
         work = self._enqueued(self._submissions.submit(submission))
         job, existed = await asyncio.shield(asyncio.create_task(work))
@@ -70,9 +77,19 @@ class JobService(pb_grpc.JobServiceServicer):
         async for message in self._watcher.watch(job_id, request.after_sequence):
             yield message
 
+    async def WatchJobs(  # noqa: N802
+        self, request: pb.WatchJobsRequest, _context: Context
+    ) -> AsyncIterator[pb.WatchJobsResponse]:
+        """Follow all jobs."""
+        if request.after_cursor < 0:
+            raise InvalidRequestError("after_cursor must not be negative")
+        after = request.after_cursor if request.HasField("after_cursor") else None
+        async for message in self._jobs_watcher.watch(job_filter(request), after):
+            yield message
+
     async def Cancel(self, request: pb.CancelRequest, _context: Context) -> pb.CancelResponse:  # noqa: N802
         """Ask for a job's end."""
-        job_id = await self._resolve(request.id)
+        job_id = await self._resolve_own(request.id)
         reason = request.reason or "a client asked for it"
         job = await asyncio.shield(asyncio.create_task(self._supervisor.cancel(job_id, reason)))
         return pb.CancelResponse(job=convert.job(job, dashboard_url=self._dashboard_url))
@@ -87,46 +104,34 @@ class JobService(pb_grpc.JobServiceServicer):
         """List jobs, newest first."""
         if request.page_size < 0:
             raise InvalidRequestError("page_size must not be negative")
-        states = [convert.domain_job_state(value) for value in request.states]
-        if None in states:
-            # Left out, it would widen the question instead of narrowing it.
-            raise InvalidRequestError("states holds one that this daemon does not know")
         page = await asyncio.to_thread(
             self._store.page,
             size=min(request.page_size or _PAGE, _MOST_PAGE),
-            before=_read_page_token(request.page_token),
-            states=[state for state in states if state is not None],
-            name=request.name,
+            before=read_page_token(request.page_token),
+            wanted=job_filter(request),
         )
         jobs = [convert.job(job, dashboard_url=self._dashboard_url) for job in page.jobs]
-        return pb.ListResponse(jobs=jobs, next_page_token=_page_token(page.before))
+        return pb.ListResponse(jobs=jobs, next_page_token=write_page_token(page.before), cursor=page.cursor)
 
     async def Logs(self, request: pb.LogsRequest, _context: Context) -> AsyncIterator[pb.LogsResponse]:  # noqa: N802
         """Stream logs."""
-        if request.offset < 0 or request.attempt < 0:
-            raise InvalidRequestError("offset and attempt must not be negative")
+        check_logs_request(request)
         job_id = await self._resolve(request.id)
         job = await asyncio.to_thread(self._store.get, job_id)
-        chosen = select_entries(job, request.step, request.entry)
-        if request.offset:
-            if len(chosen) != 1:
-                raise InvalidRequestError("an offset needs one step and entry")
-            attempt = request.attempt or chosen[0].attempt
-            check_offset(self._state.job(job_id).log(chosen[0].step, chosen[0].name, attempt), request.offset)
-        async for piece in follow_logs(self._watcher, self._state.job(job_id), job, chosen, request):
+        async for piece in follow_logs(self._watcher, self._state.job(job_id), job, request):
             yield piece
 
     async def Retry(self, request: pb.RetryRequest, _context: Context) -> pb.RetryResponse:  # noqa: N802
         """Go on where an ended job stopped, as a new job."""
-        _check_request_id(request.request_id)
-        job_id = await self._resolve(request.id)
-        work = self._enqueued(self._submissions.retry(job_id, request.request_id))
+        check_request_id(request.request_id)
+        job_id = await self._resolve_own(request.id)
+        work = self._enqueued(self._submissions.retry(job_id, request.request_id, owner=caller().name))
         job, existed = await asyncio.shield(asyncio.create_task(work))
         return pb.RetryResponse(job=convert.job(job, dashboard_url=self._dashboard_url), existed=existed)
 
     async def Delete(self, request: pb.DeleteRequest, _context: Context) -> pb.DeleteResponse:  # noqa: N802
         """Remove a job that has ended."""
-        job_id = await self._resolve(request.id)
+        job_id = await self._resolve_own(request.id)
         await asyncio.shield(asyncio.create_task(self._submissions.delete(job_id)))
         return pb.DeleteResponse(id=job_id)
 
@@ -135,8 +140,18 @@ class JobService(pb_grpc.JobServiceServicer):
         job_id = await self._resolve(request.id)
         job = await asyncio.to_thread(self._store.get, job_id)
         select_entries(job, request.step, request.entry)
-        found = explain(job, partial(self._supervisor.why_waiting, job_id), step=request.step, entry=request.entry)
+        held = await asyncio.to_thread(self._how_held, job_id)
+        why = partial(self._supervisor.why_waiting, job_id)
+        found = explain(
+            job, why, step=request.step, entry=request.entry, how_held=lambda step, entry: held.get((step, entry), "")
+        )
         return pb.ExplainResponse(explanations=[pb.Explanation(subject=item.subject, text=item.text) for item in found])
+
+    def _how_held(self, job_id: str) -> dict[tuple[str, str], str]:
+        if self._bounds is None:
+            return {}
+        entries = (entry for step in self._store.plan(job_id).steps for entry in step.entries)
+        return {(entry.step, entry.name): self._bounds.describe(entry) for entry in entries}
 
     async def Validate(self, request: pb.ValidateRequest, _context: Context) -> pb.ValidateResponse:  # noqa: N802
         """Check a job file."""
@@ -151,9 +166,15 @@ class JobService(pb_grpc.JobServiceServicer):
             return text
         return await asyncio.to_thread(self._store.resolve, text)
 
+    async def _resolve_own(self, text: str) -> str:
+        """Give the id that `text` means; NotOwnerError when the caller may only look at that job."""
+        job_id = await self._resolve(text)
+        check_owner(job_id, await asyncio.to_thread(self._store.owner, job_id))
+        return job_id
 
-def _submission(request: pb.SubmitRequest) -> Submission:
-    _check_request_id(request.request_id)
+
+def _submission(request: pb.SubmitRequest, caller: Caller, *, owner: str) -> Submission:
+    check_request_id(request.request_id)
     inputs: dict[str, Source] = {}
     for item in request.inputs:
         if item.param_name in inputs:
@@ -167,25 +188,6 @@ def _submission(request: pb.SubmitRequest) -> Submission:
         request_id=request.request_id,
         priority=request.priority if request.HasField("priority") else None,
         labels=dict(request.labels),
+        caller=caller,
+        owner=owner,
     )
-
-
-def _check_request_id(request_id: str) -> None:
-    if len(request_id) > _MOST_REQUEST_ID:
-        raise InvalidRequestError(f"request_id is longer than {_MOST_REQUEST_ID} characters")
-
-
-def _page_token(before: int | None) -> str:
-    return "" if before is None else base64.urlsafe_b64encode(f"1:{before}".encode()).decode()
-
-
-def _read_page_token(token: str) -> int | None:
-    if not token:
-        return None
-    try:
-        version, _, number = base64.urlsafe_b64decode(token.encode()).decode().partition(":")
-        if version == "1" and 0 < int(number) < 1 << 63:
-            return int(number)
-    except ValueError:
-        pass
-    raise InvalidRequestError("the page_token is not one that List gave", hint="begin anew without one")

@@ -19,6 +19,7 @@ once with three characters for each byte that is not plain ASCII, and the detail
 CODES: Mapping[type[errors.JobdError], grpc.StatusCode] = {
     errors.InvalidDocumentError: grpc.StatusCode.INVALID_ARGUMENT,
     errors.InvalidInputError: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.PathNotAllowedError: grpc.StatusCode.PERMISSION_DENIED,
     errors.InvalidRequestError: grpc.StatusCode.INVALID_ARGUMENT,
     errors.RequestIdReusedError: grpc.StatusCode.ALREADY_EXISTS,
     errors.JobNotFoundError: grpc.StatusCode.NOT_FOUND,
@@ -29,8 +30,16 @@ CODES: Mapping[type[errors.JobdError], grpc.StatusCode] = {
     errors.JobNotEndedError: grpc.StatusCode.FAILED_PRECONDITION,
     errors.ArtifactGoneError: grpc.StatusCode.FAILED_PRECONDITION,
     errors.OffsetOutOfRangeError: grpc.StatusCode.OUT_OF_RANGE,
+    errors.UploadNotFoundError: grpc.StatusCode.NOT_FOUND,
+    errors.UploadBusyError: grpc.StatusCode.ABORTED,
+    errors.DigestMismatchError: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.ArtifactChangedError: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.SequenceOutOfRangeError: grpc.StatusCode.OUT_OF_RANGE,
+    errors.CursorOutOfRangeError: grpc.StatusCode.OUT_OF_RANGE,
+    errors.LogsRemovedError: grpc.StatusCode.NOT_FOUND,
     errors.UnauthenticatedError: grpc.StatusCode.UNAUTHENTICATED,
     errors.ForbiddenError: grpc.StatusCode.PERMISSION_DENIED,
+    errors.LimitExceededError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.DrainingError: grpc.StatusCode.UNAVAILABLE,
     errors.DiskFullError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.StorageError: grpc.StatusCode.UNAVAILABLE,
@@ -38,6 +47,8 @@ CODES: Mapping[type[errors.JobdError], grpc.StatusCode] = {
 }
 
 _RETRY_SECONDS: Mapping[grpc.StatusCode, int] = {grpc.StatusCode.UNAVAILABLE: 1}
+_TOO_MANY_SECONDS = 10
+"""What is too much now may have become less after so long."""
 
 
 def code_of(error: errors.JobdError) -> grpc.StatusCode:
@@ -48,13 +59,16 @@ def code_of(error: errors.JobdError) -> grpc.StatusCode:
 def status_of(error: errors.JobdError) -> grpc.Status:
     """Give everything a client is told of an error: a code, a reason for programs, a sentence and a hint for people."""
     code = code_of(error)
-    info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN)
+    info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)
     if error.hint:
         info.metadata["hint"] = _cut(error.hint)
+    if isinstance(error, errors.LimitExceededError):
+        info.metadata.update(limit=error.limit, value=str(error.value))
     message = status_pb2.Status(code=code.value[0], message=_cut(error.message))
     message.details.append(_packed(info))
-    if code in _RETRY_SECONDS:
-        delay = Duration(seconds=_RETRY_SECONDS[code])
+    seconds = _TOO_MANY_SECONDS if isinstance(error, errors.TooManyError) else _RETRY_SECONDS.get(code)
+    if seconds is not None:
+        delay = Duration(seconds=seconds)
         message.details.append(_packed(error_details_pb2.RetryInfo(retry_delay=delay)))
     if isinstance(error, errors.InvalidDocumentError):
         _add_violations(message, info, error.violations)

@@ -24,25 +24,29 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n jobapi/v1/artifact_service.proto\x12\tjobapi.v1\"-\n\rUploadRequest\x12\x0e\n\x06\x66older\x18\x01 \x01(\x08\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"G\n\x0eUploadResponse\x12\x11\n\tupload_id\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x0e\n\x06sha256\x18\x03 \x01(\t\"?\n\x0f\x44ownloadRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06offset\x18\x03 \x01(\x03\"\x89\x01\n\x10\x44ownloadResponse\x12+\n\x06header\x18\x01 \x01(\x0b\x32\x19.jobapi.v1.DownloadHeaderH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x12-\n\x07trailer\x18\x03 \x01(\x0b\x32\x1a.jobapi.v1.DownloadTrailerH\x00\x42\t\n\x07message\"4\n\x0e\x44ownloadHeader\x12\x12\n\nsize_bytes\x18\x01 \x01(\x03\x12\x0e\n\x06\x66older\x18\x02 \x01(\x08\"!\n\x0f\x44ownloadTrailer\x12\x0e\n\x06sha256\x18\x01 \x01(\t2\x99\x01\n\x0f\x41rtifactService\x12?\n\x06Upload\x12\x18.jobapi.v1.UploadRequest\x1a\x19.jobapi.v1.UploadResponse(\x01\x12\x45\n\x08\x44ownload\x12\x1a.jobapi.v1.DownloadRequest\x1a\x1b.jobapi.v1.DownloadResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n jobapi/v1/artifact_service.proto\x12\tjobapi.v1\"p\n\x12\x42\x65ginUploadRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0e\n\x06\x66older\x18\x02 \x01(\x08\x12\x17\n\nsize_bytes\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x0e\n\x06sha256\x18\x04 \x01(\tB\r\n\x0b_size_bytes\"J\n\x13\x42\x65ginUploadResponse\x12\x11\n\tupload_id\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\x10\n\x08\x63omplete\x18\x03 \x01(\x08\"`\n\rUploadRequest\x12\x0e\n\x06\x66older\x18\x01 \x01(\x08\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x11\n\tupload_id\x18\x03 \x01(\t\x12\x0e\n\x06offset\x18\x04 \x01(\x03\x12\x0e\n\x06\x66inish\x18\x05 \x01(\x08\"Y\n\x0eUploadResponse\x12\x11\n\tupload_id\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x0e\n\x06sha256\x18\x03 \x01(\t\x12\x10\n\x08\x63omplete\x18\x04 \x01(\x08\"v\n\x0f\x44ownloadRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06offset\x18\x03 \x01(\x03\x12\x0e\n\x06length\x18\x04 \x01(\x03\x12\x0f\n\x07version\x18\x05 \x01(\t\x12\x14\n\x0cwhole_sha256\x18\x06 \x01(\x08\"\x89\x01\n\x10\x44ownloadResponse\x12+\n\x06header\x18\x01 \x01(\x0b\x32\x19.jobapi.v1.DownloadHeaderH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x12-\n\x07trailer\x18\x03 \x01(\x0b\x32\x1a.jobapi.v1.DownloadTrailerH\x00\x42\t\n\x07message\"k\n\x0e\x44ownloadHeader\x12\x12\n\nsize_bytes\x18\x01 \x01(\x03\x12\x0e\n\x06\x66older\x18\x02 \x01(\x08\x12\x14\n\x0cstream_bytes\x18\x03 \x01(\x03\x12\x0f\n\x07version\x18\x04 \x01(\t\x12\x0e\n\x06sha256\x18\x05 \x01(\t\"7\n\x0f\x44ownloadTrailer\x12\x0e\n\x06sha256\x18\x01 \x01(\t\x12\x14\n\x0cwhole_sha256\x18\x02 \x01(\t2\xe7\x01\n\x0f\x41rtifactService\x12L\n\x0b\x42\x65ginUpload\x12\x1d.jobapi.v1.BeginUploadRequest\x1a\x1e.jobapi.v1.BeginUploadResponse\x12?\n\x06Upload\x12\x18.jobapi.v1.UploadRequest\x1a\x19.jobapi.v1.UploadResponse(\x01\x12\x45\n\x08\x44ownload\x12\x1a.jobapi.v1.DownloadRequest\x1a\x1b.jobapi.v1.DownloadResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'jobapi.v1.artifact_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_UPLOADREQUEST']._serialized_start=47
-  _globals['_UPLOADREQUEST']._serialized_end=92
-  _globals['_UPLOADRESPONSE']._serialized_start=94
-  _globals['_UPLOADRESPONSE']._serialized_end=165
-  _globals['_DOWNLOADREQUEST']._serialized_start=167
-  _globals['_DOWNLOADREQUEST']._serialized_end=230
-  _globals['_DOWNLOADRESPONSE']._serialized_start=233
-  _globals['_DOWNLOADRESPONSE']._serialized_end=370
-  _globals['_DOWNLOADHEADER']._serialized_start=372
-  _globals['_DOWNLOADHEADER']._serialized_end=424
-  _globals['_DOWNLOADTRAILER']._serialized_start=426
-  _globals['_DOWNLOADTRAILER']._serialized_end=459
-  _globals['_ARTIFACTSERVICE']._serialized_start=462
-  _globals['_ARTIFACTSERVICE']._serialized_end=615
+  _globals['_BEGINUPLOADREQUEST']._serialized_start=47
+  _globals['_BEGINUPLOADREQUEST']._serialized_end=159
+  _globals['_BEGINUPLOADRESPONSE']._serialized_start=161
+  _globals['_BEGINUPLOADRESPONSE']._serialized_end=235
+  _globals['_UPLOADREQUEST']._serialized_start=237
+  _globals['_UPLOADREQUEST']._serialized_end=333
+  _globals['_UPLOADRESPONSE']._serialized_start=335
+  _globals['_UPLOADRESPONSE']._serialized_end=424
+  _globals['_DOWNLOADREQUEST']._serialized_start=426
+  _globals['_DOWNLOADREQUEST']._serialized_end=544
+  _globals['_DOWNLOADRESPONSE']._serialized_start=547
+  _globals['_DOWNLOADRESPONSE']._serialized_end=684
+  _globals['_DOWNLOADHEADER']._serialized_start=686
+  _globals['_DOWNLOADHEADER']._serialized_end=793
+  _globals['_DOWNLOADTRAILER']._serialized_start=795
+  _globals['_DOWNLOADTRAILER']._serialized_end=850
+  _globals['_ARTIFACTSERVICE']._serialized_start=853
+  _globals['_ARTIFACTSERVICE']._serialized_end=1084
 # @@protoc_insertion_point(module_scope)

@@ -17,6 +17,76 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
+class BeginUploadRequest(_message.Message):
+    """What is about to be uploaded."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    FOLDER_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Chosen by the client, at most 128 characters: the same one, of the same caller, gives the same upload, be it under
+    way or complete. Empty for an upload that only its upload_id can find.
+    """
+    folder: _builtins.bool
+    """Whether the bytes are a tar of a folder."""
+    size_bytes: _builtins.int
+    """The number of bytes, where it is known: there must be room for them, and neither more nor fewer will be taken."""
+    sha256: _builtins.str
+    """The SHA-256 of all the bytes, lower-case hexadecimal; empty where it is not known. Other bytes will be refused with
+    DIGEST_MISMATCH. An interrupted upload of the same caller with the same digest is gone on with.
+    """
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        folder: _builtins.bool = ...,
+        size_bytes: _builtins.int | None = ...,
+        sha256: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_size_bytes", b"_size_bytes", "size_bytes", b"size_bytes"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_size_bytes", b"_size_bytes", "folder", b"folder", "request_id", b"request_id", "sha256", b"sha256", "size_bytes", b"size_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__size_bytes: _TypeAlias = _typing.Literal["size_bytes"]  # noqa: Y015
+    _WhichOneofArgType__size_bytes: _TypeAlias = _typing.Literal["_size_bytes", b"_size_bytes"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__size_bytes) -> _WhichOneofReturnType__size_bytes | None: ...
+
+Global___BeginUploadRequest: _TypeAlias = BeginUploadRequest  # noqa: Y015
+
+@_typing.final
+class BeginUploadResponse(_message.Message):
+    """An upload, and how far it is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UPLOAD_ID_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    COMPLETE_FIELD_NUMBER: _builtins.int
+    upload_id: _builtins.str
+    """Names it in UploadRequest.upload_id, and in JobInput.upload_id once it is complete."""
+    offset: _builtins.int
+    """The number of bytes that the daemon has: where to go on."""
+    complete: _builtins.bool
+    """Whether it is complete: nothing is to be sent."""
+    def __init__(
+        self,
+        *,
+        upload_id: _builtins.str = ...,
+        offset: _builtins.int = ...,
+        complete: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "offset", b"offset", "upload_id", b"upload_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BeginUploadResponse: _TypeAlias = BeginUploadResponse  # noqa: Y015
+
+@_typing.final
 class UploadRequest(_message.Message):
     """One piece of an upload."""
 
@@ -24,19 +94,37 @@ class UploadRequest(_message.Message):
 
     FOLDER_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
+    UPLOAD_ID_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    FINISH_FIELD_NUMBER: _builtins.int
     folder: _builtins.bool
-    """Whether the bytes are a tar of a folder; read from the first message."""
+    """Whether the bytes are a tar of a folder; read from the first message that has no upload_id."""
     data: _builtins.bytes
     """The next bytes; 256 KiB is a good size."""
+    upload_id: _builtins.str
+    """The upload to go on with, as BeginUpload named it; read from the first message. Empty for one that a stream holds
+    whole.
+    """
+    offset: _builtins.int
+    """Where this stream's bytes begin; read from the first message that has an upload_id. It must be what the daemon has:
+    else OFFSET_OUT_OF_RANGE with that number in ErrorInfo.metadata["offset"].
+    """
+    finish: _builtins.bool
+    """Whether this message's bytes are the last: the upload becomes complete, or is refused and discarded. Needed with an
+    upload_id, as the mere end of a stream may be a connection's; without one the end of the stream counts.
+    """
     def __init__(
         self,
         *,
         folder: _builtins.bool = ...,
         data: _builtins.bytes = ...,
+        upload_id: _builtins.str = ...,
+        offset: _builtins.int = ...,
+        finish: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "folder", b"folder"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "finish", b"finish", "folder", b"folder", "offset", b"offset", "upload_id", b"upload_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -44,29 +132,33 @@ Global___UploadRequest: _TypeAlias = UploadRequest  # noqa: Y015
 
 @_typing.final
 class UploadResponse(_message.Message):
-    """A complete upload."""
+    """What came of a stream of bytes."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     UPLOAD_ID_FIELD_NUMBER: _builtins.int
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     SHA256_FIELD_NUMBER: _builtins.int
+    COMPLETE_FIELD_NUMBER: _builtins.int
     upload_id: _builtins.str
     """Names it in JobInput.upload_id. An upload that no Submit uses is removed after a day."""
     size_bytes: _builtins.int
-    """The number of bytes received."""
+    """The number of bytes received, by all streams of it together."""
     sha256: _builtins.str
-    """The SHA-256 of the bytes received, lower-case hexadecimal."""
+    """The SHA-256 of all the bytes received, lower-case hexadecimal; empty where it is not complete."""
+    complete: _builtins.bool
+    """Whether it is complete; false only where a stream with an upload_id ended without `finish`."""
     def __init__(
         self,
         *,
         upload_id: _builtins.str = ...,
         size_bytes: _builtins.int = ...,
         sha256: _builtins.str = ...,
+        complete: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["sha256", b"sha256", "size_bytes", b"size_bytes", "upload_id", b"upload_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "sha256", b"sha256", "size_bytes", b"size_bytes", "upload_id", b"upload_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -81,22 +173,36 @@ class DownloadRequest(_message.Message):
     JOB_ID_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     OFFSET_FIELD_NUMBER: _builtins.int
+    LENGTH_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    WHOLE_SHA256_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """The job."""
     name: _builtins.str
     """The artifact."""
     offset: _builtins.int
-    """Starts at this byte; 0 for a folder."""
+    """Starts at this byte of the file, or of the folder's tar."""
+    length: _builtins.int
+    """Ends after so many bytes, or at the end if there are fewer; 0 for all."""
+    version: _builtins.str
+    """The DownloadHeader.version that earlier bytes were of: another content is refused with ARTIFACT_CHANGED. Empty for
+    any.
+    """
+    whole_sha256: _builtins.bool
+    """Asks for DownloadTrailer.whole_sha256 also where this stream leaves out bytes: the daemon may have to read them all."""
     def __init__(
         self,
         *,
         job_id: _builtins.str = ...,
         name: _builtins.str = ...,
         offset: _builtins.int = ...,
+        length: _builtins.int = ...,
+        version: _builtins.str = ...,
+        whole_sha256: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id", "name", b"name", "offset", b"offset"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id", "length", b"length", "name", b"name", "offset", b"offset", "version", b"version", "whole_sha256", b"whole_sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -146,19 +252,31 @@ class DownloadHeader(_message.Message):
 
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     FOLDER_FIELD_NUMBER: _builtins.int
+    STREAM_BYTES_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
     size_bytes: _builtins.int
     """The number of bytes of the file, or the sum of the folder's files."""
     folder: _builtins.bool
     """Whether a tar of a folder follows."""
+    stream_bytes: _builtins.int
+    """The number of bytes from offset 0 to the end: the file's, or those of the folder's tar."""
+    version: _builtins.str
+    """Stands for this content: as long as it is the same, bytes of several streams fit together. Opaque."""
+    sha256: _builtins.str
+    """The SHA-256 of all bytes from offset 0 to the end, lower-case hexadecimal; empty where it is not known yet."""
     def __init__(
         self,
         *,
         size_bytes: _builtins.int = ...,
         folder: _builtins.bool = ...,
+        stream_bytes: _builtins.int = ...,
+        version: _builtins.str = ...,
+        sha256: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["folder", b"folder", "size_bytes", b"size_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["folder", b"folder", "sha256", b"sha256", "size_bytes", b"size_bytes", "stream_bytes", b"stream_bytes", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -171,16 +289,22 @@ class DownloadTrailer(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SHA256_FIELD_NUMBER: _builtins.int
+    WHOLE_SHA256_FIELD_NUMBER: _builtins.int
     sha256: _builtins.str
     """The SHA-256 of the bytes of this stream, lower-case hexadecimal."""
+    whole_sha256: _builtins.str
+    """The SHA-256 of all bytes from offset 0 to the end, lower-case hexadecimal; empty where this stream left some out
+    and it was not asked for.
+    """
     def __init__(
         self,
         *,
         sha256: _builtins.str = ...,
+        whole_sha256: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["sha256", b"sha256"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sha256", b"sha256", "whole_sha256", b"whole_sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

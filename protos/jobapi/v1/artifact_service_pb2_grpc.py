@@ -35,6 +35,11 @@ class ArtifactServiceStub(object):
         Args:
             channel: A grpc.Channel.
         """
+        self.BeginUpload = channel.unary_unary(
+                '/jobapi.v1.ArtifactService/BeginUpload',
+                request_serializer=jobapi_dot_v1_dot_artifact__service__pb2.BeginUploadRequest.SerializeToString,
+                response_deserializer=jobapi_dot_v1_dot_artifact__service__pb2.BeginUploadResponse.FromString,
+                _registered_method=True)
         self.Upload = channel.stream_unary(
                 '/jobapi.v1.ArtifactService/Upload',
                 request_serializer=jobapi_dot_v1_dot_artifact__service__pb2.UploadRequest.SerializeToString,
@@ -51,15 +56,25 @@ class ArtifactServiceServicer(object):
     """Moves artifacts. Clients on the daemon's machine can pass paths to Submit and skip Upload.
     """
 
+    def BeginUpload(self, request, context):
+        """Begins an upload that can be interrupted and resumed, or tells how far one is. With a digest that the daemon has
+        whole from the same caller, it is complete at once, and no bytes need be sent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Upload(self, request_iterator, context):
         """Stores one file, or one folder as a tar, for a later Submit. The bytes become visible, whole, when it answers.
+        Without an upload_id, one stream holds all, and nothing stays of one that breaks. With an upload_id of BeginUpload,
+        what arrived before a break stays for an hour at least, and the daemon's restart, and can be gone on from.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Download(self, request, context):
-        """Streams one artifact that is present: a file as its bytes, a folder as a tar.
+        """Streams one artifact that is present: a file as its bytes, a folder as a tar that is the same each time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -68,6 +83,11 @@ class ArtifactServiceServicer(object):
 
 def add_ArtifactServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'BeginUpload': grpc.unary_unary_rpc_method_handler(
+                    servicer.BeginUpload,
+                    request_deserializer=jobapi_dot_v1_dot_artifact__service__pb2.BeginUploadRequest.FromString,
+                    response_serializer=jobapi_dot_v1_dot_artifact__service__pb2.BeginUploadResponse.SerializeToString,
+            ),
             'Upload': grpc.stream_unary_rpc_method_handler(
                     servicer.Upload,
                     request_deserializer=jobapi_dot_v1_dot_artifact__service__pb2.UploadRequest.FromString,
@@ -89,6 +109,33 @@ def add_ArtifactServiceServicer_to_server(servicer, server):
 class ArtifactService(object):
     """Moves artifacts. Clients on the daemon's machine can pass paths to Submit and skip Upload.
     """
+
+    @staticmethod
+    def BeginUpload(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jobapi.v1.ArtifactService/BeginUpload',
+            jobapi_dot_v1_dot_artifact__service__pb2.BeginUploadRequest.SerializeToString,
+            jobapi_dot_v1_dot_artifact__service__pb2.BeginUploadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def Upload(request_iterator,

@@ -33,23 +33,47 @@ class ArtifactServiceStub:
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ArtifactServiceAsyncStub: ...
+    BeginUpload: _grpc.UnaryUnaryMultiCallable[_artifact_service_pb2.BeginUploadRequest, _artifact_service_pb2.BeginUploadResponse]
+    """Begins an upload that can be interrupted and resumed, or tells how far one is. With a digest that the daemon has
+    whole from the same caller, it is complete at once, and no bytes need be sent.
+    """
     Upload: _grpc.StreamUnaryMultiCallable[_artifact_service_pb2.UploadRequest, _artifact_service_pb2.UploadResponse]
-    """Stores one file, or one folder as a tar, for a later Submit. The bytes become visible, whole, when it answers."""
+    """Stores one file, or one folder as a tar, for a later Submit. The bytes become visible, whole, when it answers.
+    Without an upload_id, one stream holds all, and nothing stays of one that breaks. With an upload_id of BeginUpload,
+    what arrived before a break stays for an hour at least, and the daemon's restart, and can be gone on from.
+    """
     Download: _grpc.UnaryStreamMultiCallable[_artifact_service_pb2.DownloadRequest, _artifact_service_pb2.DownloadResponse]
-    """Streams one artifact that is present: a file as its bytes, a folder as a tar."""
+    """Streams one artifact that is present: a file as its bytes, a folder as a tar that is the same each time."""
 
 @_typing.type_check_only
 class ArtifactServiceAsyncStub(ArtifactServiceStub):
     """Moves artifacts. Clients on the daemon's machine can pass paths to Submit and skip Upload."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
+    BeginUpload: _aio.UnaryUnaryMultiCallable[_artifact_service_pb2.BeginUploadRequest, _artifact_service_pb2.BeginUploadResponse]  # type: ignore[assignment]
+    """Begins an upload that can be interrupted and resumed, or tells how far one is. With a digest that the daemon has
+    whole from the same caller, it is complete at once, and no bytes need be sent.
+    """
     Upload: _aio.StreamUnaryMultiCallable[_artifact_service_pb2.UploadRequest, _artifact_service_pb2.UploadResponse]  # type: ignore[assignment]
-    """Stores one file, or one folder as a tar, for a later Submit. The bytes become visible, whole, when it answers."""
+    """Stores one file, or one folder as a tar, for a later Submit. The bytes become visible, whole, when it answers.
+    Without an upload_id, one stream holds all, and nothing stays of one that breaks. With an upload_id of BeginUpload,
+    what arrived before a break stays for an hour at least, and the daemon's restart, and can be gone on from.
+    """
     Download: _aio.UnaryStreamMultiCallable[_artifact_service_pb2.DownloadRequest, _artifact_service_pb2.DownloadResponse]  # type: ignore[assignment]
-    """Streams one artifact that is present: a file as its bytes, a folder as a tar."""
+    """Streams one artifact that is present: a file as its bytes, a folder as a tar that is the same each time."""
 
 class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
     """Moves artifacts. Clients on the daemon's machine can pass paths to Submit and skip Upload."""
+
+    @_abc_1.abstractmethod
+    def BeginUpload(
+        self,
+        request: _artifact_service_pb2.BeginUploadRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_artifact_service_pb2.BeginUploadResponse, _abc.Awaitable[_artifact_service_pb2.BeginUploadResponse]]:
+        """Begins an upload that can be interrupted and resumed, or tells how far one is. With a digest that the daemon has
+        whole from the same caller, it is complete at once, and no bytes need be sent.
+        """
 
     @_abc_1.abstractmethod
     def Upload(
@@ -57,7 +81,10 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_artifact_service_pb2.UploadRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_artifact_service_pb2.UploadResponse, _abc.Awaitable[_artifact_service_pb2.UploadResponse]]:
-        """Stores one file, or one folder as a tar, for a later Submit. The bytes become visible, whole, when it answers."""
+        """Stores one file, or one folder as a tar, for a later Submit. The bytes become visible, whole, when it answers.
+        Without an upload_id, one stream holds all, and nothing stays of one that breaks. With an upload_id of BeginUpload,
+        what arrived before a break stays for an hour at least, and the daemon's restart, and can be gone on from.
+        """
 
     @_abc_1.abstractmethod
     def Download(
@@ -65,6 +92,6 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _artifact_service_pb2.DownloadRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_artifact_service_pb2.DownloadResponse], _abc.AsyncIterator[_artifact_service_pb2.DownloadResponse]]:
-        """Streams one artifact that is present: a file as its bytes, a folder as a tar."""
+        """Streams one artifact that is present: a file as its bytes, a folder as a tar that is the same each time."""
 
 def add_ArtifactServiceServicer_to_server(servicer: ArtifactServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -316,6 +316,7 @@ class Entry(_message.Message):
     FAILURE_FIELD_NUMBER: _builtins.int
     INPUTS_FIELD_NUMBER: _builtins.int
     OUTPUTS_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name, unique in its step."""
     module: _builtins.str
@@ -350,6 +351,10 @@ class Entry(_message.Message):
     def outputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The names of the artifacts it makes."""
 
+    @_builtins.property
+    def usage(self) -> Global___ResourceUsage:
+        """What its last attempt that ended used of the machine; absent before that, and where it is not known."""
+
     def __init__(
         self,
         *,
@@ -365,16 +370,49 @@ class Entry(_message.Message):
         failure: Global___Failure | None = ...,
         inputs: _abc.Iterable[_builtins.str] | None = ...,
         outputs: _abc.Iterable[_builtins.str] | None = ...,
+        usage: Global___ResourceUsage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_progress_percent", b"_progress_percent", "end_time", b"end_time", "failure", b"failure", "progress_percent", b"progress_percent", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_progress_percent", b"_progress_percent", "end_time", b"end_time", "failure", b"failure", "progress_percent", b"progress_percent", "start_time", b"start_time", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_progress_percent", b"_progress_percent", "attempt", b"attempt", "end_time", b"end_time", "failure", b"failure", "inputs", b"inputs", "module", b"module", "name", b"name", "outputs", b"outputs", "progress_percent", b"progress_percent", "reason", b"reason", "start_time", b"start_time", "state", b"state", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_progress_percent", b"_progress_percent", "attempt", b"attempt", "end_time", b"end_time", "failure", b"failure", "inputs", b"inputs", "module", b"module", "name", b"name", "outputs", b"outputs", "progress_percent", b"progress_percent", "reason", b"reason", "start_time", b"start_time", "state", b"state", "status", b"status", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__progress_percent: _TypeAlias = _typing.Literal["progress_percent"]  # noqa: Y015
     _WhichOneofArgType__progress_percent: _TypeAlias = _typing.Literal["_progress_percent", b"_progress_percent"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__progress_percent) -> _WhichOneofReturnType__progress_percent | None: ...
 
 Global___Entry: _TypeAlias = Entry  # noqa: Y015
+
+@_typing.final
+class ResourceUsage(_message.Message):
+    """What an attempt used of the machine."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CPU_TIME_FIELD_NUMBER: _builtins.int
+    MAX_RSS_BYTES_FIELD_NUMBER: _builtins.int
+    max_rss_bytes: _builtins.int
+    """The most memory that the largest of its processes held at once, in bytes; absent where it is not known, as of a
+    process that ended within a quarter of a second.
+    """
+    @_builtins.property
+    def cpu_time(self) -> _duration_pb2.Duration:
+        """The processor time of its processes, of all cpus together."""
+
+    def __init__(
+        self,
+        *,
+        cpu_time: _duration_pb2.Duration | None = ...,
+        max_rss_bytes: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_rss_bytes", b"_max_rss_bytes", "cpu_time", b"cpu_time", "max_rss_bytes", b"max_rss_bytes"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_rss_bytes", b"_max_rss_bytes", "cpu_time", b"cpu_time", "max_rss_bytes", b"max_rss_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_rss_bytes: _TypeAlias = _typing.Literal["max_rss_bytes"]  # noqa: Y015
+    _WhichOneofArgType__max_rss_bytes: _TypeAlias = _typing.Literal["_max_rss_bytes", b"_max_rss_bytes"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_rss_bytes) -> _WhichOneofReturnType__max_rss_bytes | None: ...
+
+Global___ResourceUsage: _TypeAlias = ResourceUsage  # noqa: Y015
 
 @_typing.final
 class Step(_message.Message):
@@ -450,6 +488,7 @@ class Job(_message.Message):
     ENDED_ENTRY_COUNT_FIELD_NUMBER: _builtins.int
     RECORDED_FIELD_NUMBER: _builtins.int
     RETRY_OF_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Its identifier, made by the daemon: lower-case letters and digits."""
     name: _builtins.str
@@ -476,6 +515,10 @@ class Job(_message.Message):
     """Whether Prefect's record of the ended job is known to be complete; false while it is compared or repaired."""
     retry_of: _builtins.str
     """The job of which this one is a retry; empty when it is none."""
+    owner: _builtins.str
+    """Who submitted it: `local` for the user that runs the daemon, the name of a token, or `cert:` and the name in a client
+    certificate. Only its owner and admins may cancel, retry or delete it. Empty for a job of before owners were kept.
+    """
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Its labels."""
@@ -527,10 +570,11 @@ class Job(_message.Message):
         ended_entry_count: _builtins.int = ...,
         recorded: _builtins.bool = ...,
         retry_of: _builtins.str = ...,
+        owner: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "failure", b"failure", "start_time", b"start_time", "submit_time", b"submit_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifacts", b"artifacts", "dashboard_url", b"dashboard_url", "end_time", b"end_time", "ended_entry_count", b"ended_entry_count", "entry_count", b"entry_count", "failure", b"failure", "flow_run_id", b"flow_run_id", "id", b"id", "labels", b"labels", "last_sequence", b"last_sequence", "name", b"name", "priority", b"priority", "reason", b"reason", "recorded", b"recorded", "retry_of", b"retry_of", "start_time", b"start_time", "state", b"state", "steps", b"steps", "submit_time", b"submit_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifacts", b"artifacts", "dashboard_url", b"dashboard_url", "end_time", b"end_time", "ended_entry_count", b"ended_entry_count", "entry_count", b"entry_count", "failure", b"failure", "flow_run_id", b"flow_run_id", "id", b"id", "labels", b"labels", "last_sequence", b"last_sequence", "name", b"name", "owner", b"owner", "priority", b"priority", "reason", b"reason", "recorded", b"recorded", "retry_of", b"retry_of", "start_time", b"start_time", "state", b"state", "steps", b"steps", "submit_time", b"submit_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -702,12 +746,17 @@ class JobSubmitted(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    OWNER_FIELD_NUMBER: _builtins.int
+    owner: _builtins.str
+    """Who submitted it, as in Job.owner."""
     def __init__(
         self,
+        *,
+        owner: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["owner", b"owner"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1020,6 +1069,7 @@ class EntryRetrying(_message.Message):
     ATTEMPT_FIELD_NUMBER: _builtins.int
     FAILURE_FIELD_NUMBER: _builtins.int
     DELAY_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
     step: _builtins.str
     """The step."""
     entry: _builtins.str
@@ -1034,6 +1084,10 @@ class EntryRetrying(_message.Message):
     def delay(self) -> _duration_pb2.Duration:
         """The time until the next attempt."""
 
+    @_builtins.property
+    def usage(self) -> Global___ResourceUsage:
+        """What the attempt used of the machine; absent where it is not known."""
+
     def __init__(
         self,
         *,
@@ -1042,10 +1096,11 @@ class EntryRetrying(_message.Message):
         attempt: _builtins.int = ...,
         failure: Global___Failure | None = ...,
         delay: _duration_pb2.Duration | None = ...,
+        usage: Global___ResourceUsage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["delay", b"delay", "failure", b"failure"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["delay", b"delay", "failure", b"failure", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "delay", b"delay", "entry", b"entry", "failure", b"failure", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "delay", b"delay", "entry", b"entry", "failure", b"failure", "step", b"step", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1060,22 +1115,28 @@ class EntrySucceeded(_message.Message):
     STEP_FIELD_NUMBER: _builtins.int
     ENTRY_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
     step: _builtins.str
     """The step."""
     entry: _builtins.str
     """The entry."""
     attempt: _builtins.int
     """The attempt that succeeded, from 1."""
+    @_builtins.property
+    def usage(self) -> Global___ResourceUsage:
+        """What the attempt used of the machine; absent where it is not known."""
+
     def __init__(
         self,
         *,
         step: _builtins.str = ...,
         entry: _builtins.str = ...,
         attempt: _builtins.int = ...,
+        usage: Global___ResourceUsage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "entry", b"entry", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "entry", b"entry", "step", b"step", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1091,6 +1152,7 @@ class EntryFailed(_message.Message):
     ENTRY_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
     FAILURE_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
     step: _builtins.str
     """The step."""
     entry: _builtins.str
@@ -1101,6 +1163,10 @@ class EntryFailed(_message.Message):
     def failure(self) -> Global___Failure:
         """Why it failed."""
 
+    @_builtins.property
+    def usage(self) -> Global___ResourceUsage:
+        """What the attempt used of the machine; absent where it is not known."""
+
     def __init__(
         self,
         *,
@@ -1108,10 +1174,11 @@ class EntryFailed(_message.Message):
         entry: _builtins.str = ...,
         attempt: _builtins.int = ...,
         failure: Global___Failure | None = ...,
+        usage: Global___ResourceUsage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "entry", b"entry", "failure", b"failure", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "entry", b"entry", "failure", b"failure", "step", b"step", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1126,22 +1193,28 @@ class EntryCancelled(_message.Message):
     STEP_FIELD_NUMBER: _builtins.int
     ENTRY_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
     step: _builtins.str
     """The step."""
     entry: _builtins.str
     """The entry."""
     reason: _builtins.str
     """What was ended, and how."""
+    @_builtins.property
+    def usage(self) -> Global___ResourceUsage:
+        """What the attempt used of the machine; absent where it is not known."""
+
     def __init__(
         self,
         *,
         step: _builtins.str = ...,
         entry: _builtins.str = ...,
         reason: _builtins.str = ...,
+        usage: Global___ResourceUsage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry", "reason", b"reason", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry", "reason", b"reason", "step", b"step", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -32,7 +32,9 @@ class JobInput(_message.Message):
     param_name: _builtins.str
     """The `param_name` or the `name` of an entry in the job's `input_artifacts`."""
     path: _builtins.str
-    """An absolute path on the daemon's machine; it is copied before Submit answers."""
+    """An absolute path on the daemon's machine; it is copied before Submit answers. Taken from callers over the unix
+    socket, and below the folders that the operator allows; otherwise PERMISSION_DENIED with PATH_NOT_ALLOWED.
+    """
     upload_id: _builtins.str
     """An upload that ArtifactService.Upload completed."""
     def __init__(
@@ -231,6 +233,301 @@ class Heartbeat(_message.Message):
 Global___Heartbeat: _TypeAlias = Heartbeat  # noqa: Y015
 
 @_typing.final
+class WatchJobsRequest(_message.Message):
+    """Asks to follow all jobs. What is set of the filters must all hold."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AFTER_CURSOR_FIELD_NUMBER: _builtins.int
+    STATES_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    NAME_PREFIX_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    after_cursor: _builtins.int
+    """The last cursor the client has seen. Unset: from now on. 0: everything that is still known, from the beginning.
+    One that lies before a removal that is no longer known, or beyond the last, is refused with OUT_OF_RANGE.
+    """
+    name: _builtins.str
+    """Only jobs of this name; empty for all."""
+    name_prefix: _builtins.str
+    """Only jobs whose name begins with this; empty for all."""
+    owner: _builtins.str
+    """Only jobs of this owner; empty for all."""
+    @_builtins.property
+    def states(self) -> _containers.RepeatedScalarFieldContainer[_job_pb2.JobState.ValueType]:
+        """Only the events by which a job comes into one of these states, and removals; empty for all events."""
+
+    @_builtins.property
+    def labels(self) -> _containers.RepeatedCompositeFieldContainer[Global___LabelSelector]:
+        """Only jobs that have all of these labels."""
+
+    def __init__(
+        self,
+        *,
+        after_cursor: _builtins.int | None = ...,
+        states: _abc.Iterable[_job_pb2.JobState.ValueType] | None = ...,
+        name: _builtins.str = ...,
+        labels: _abc.Iterable[Global___LabelSelector] | None = ...,
+        name_prefix: _builtins.str = ...,
+        owner: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_after_cursor", b"_after_cursor", "after_cursor", b"after_cursor"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after_cursor", b"_after_cursor", "after_cursor", b"after_cursor", "labels", b"labels", "name", b"name", "name_prefix", b"name_prefix", "owner", b"owner", "states", b"states"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__after_cursor: _TypeAlias = _typing.Literal["after_cursor"]  # noqa: Y015
+    _WhichOneofArgType__after_cursor: _TypeAlias = _typing.Literal["_after_cursor", b"_after_cursor"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__after_cursor) -> _WhichOneofReturnType__after_cursor | None: ...
+
+Global___WatchJobsRequest: _TypeAlias = WatchJobsRequest  # noqa: Y015
+
+@_typing.final
+class WatchJobsResponse(_message.Message):
+    """One message of a watch of all jobs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CURSOR_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    CHANGE_FIELD_NUMBER: _builtins.int
+    REMOVED_FIELD_NUMBER: _builtins.int
+    HEARTBEAT_FIELD_NUMBER: _builtins.int
+    cursor: _builtins.int
+    """Everything up to here has been sent, or was left out by the filters: ask again after it. It never falls, and stays
+    valid when the daemon restarts.
+    """
+    @_builtins.property
+    def start(self) -> Global___WatchJobsStart:
+        """The first message: the stream stands at `cursor`."""
+
+    @_builtins.property
+    def change(self) -> Global___JobChange:
+        """A change of a job."""
+
+    @_builtins.property
+    def removed(self) -> Global___JobRemoved:
+        """A job that had ended was removed, by Delete or by retention. This is the last that is told of it."""
+
+    @_builtins.property
+    def heartbeat(self) -> Global___WatchJobsHeartbeat:
+        """Nothing that the filters let through has happened for a while."""
+
+    def __init__(
+        self,
+        *,
+        cursor: _builtins.int = ...,
+        start: Global___WatchJobsStart | None = ...,
+        change: Global___JobChange | None = ...,
+        removed: Global___JobRemoved | None = ...,
+        heartbeat: Global___WatchJobsHeartbeat | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "heartbeat", b"heartbeat", "message", b"message", "removed", b"removed", "start", b"start"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "cursor", b"cursor", "heartbeat", b"heartbeat", "message", b"message", "removed", b"removed", "start", b"start"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["start", "change", "removed", "heartbeat"]  # noqa: Y015
+    _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
+
+Global___WatchJobsResponse: _TypeAlias = WatchJobsResponse  # noqa: Y015
+
+@_typing.final
+class WatchJobsStart(_message.Message):
+    """Where a watch of all jobs begins."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OLDEST_CURSOR_FIELD_NUMBER: _builtins.int
+    oldest_cursor: _builtins.int
+    """The smallest after_cursor that misses no removal; 0 as long as every removal is known."""
+    def __init__(
+        self,
+        *,
+        oldest_cursor: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["oldest_cursor", b"oldest_cursor"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchJobsStart: _TypeAlias = WatchJobsStart  # noqa: Y015
+
+@_typing.final
+class JobChange(_message.Message):
+    """An event, and enough of its job to show it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    NAME_FIELD_NUMBER: _builtins.int
+    EVENT_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The name of the job."""
+    owner: _builtins.str
+    """Who submitted the job; empty where that is not known."""
+    @_builtins.property
+    def event(self) -> _job_pb2.Event:
+        """The event; its job_id says of which job."""
+
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """The labels of the job."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        event: _job_pb2.Event | None = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        owner: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "labels", b"labels", "name", b"name", "owner", b"owner"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___JobChange: _TypeAlias = JobChange  # noqa: Y015
+
+@_typing.final
+class JobRemoved(_message.Message):
+    """A job that is gone, with its artifacts, logs and history."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    LAST_SEQUENCE_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    job_id: _builtins.str
+    """The id it had."""
+    name: _builtins.str
+    """The name it had."""
+    state: _job_pb2.JobState.ValueType
+    """The terminal state it had."""
+    last_sequence: _builtins.int
+    """The sequence of its last event. A watcher that has seen fewer of its events will not see the others."""
+    owner: _builtins.str
+    """Who had submitted it; empty where that is not known."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When it was removed."""
+
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """The labels it had."""
+
+    def __init__(
+        self,
+        *,
+        job_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        state: _job_pb2.JobState.ValueType = ...,
+        last_sequence: _builtins.int = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        owner: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id", "labels", b"labels", "last_sequence", b"last_sequence", "name", b"name", "owner", b"owner", "state", b"state", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___JobRemoved: _TypeAlias = JobRemoved  # noqa: Y015
+
+@_typing.final
+class WatchJobsHeartbeat(_message.Message):
+    """Proof that the daemon and the stream live."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchJobsHeartbeat: _TypeAlias = WatchJobsHeartbeat  # noqa: Y015
+
+@_typing.final
+class LabelSelector(_message.Message):
+    """A label that a job must have."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    """The label."""
+    value: _builtins.str
+    """What it must be; unset: it may be anything. Set and empty, it must be empty."""
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+        value: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "value", b"value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "key", b"key", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__value: _TypeAlias = _typing.Literal["value"]  # noqa: Y015
+    _WhichOneofArgType__value: _TypeAlias = _typing.Literal["_value", b"_value"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__value) -> _WhichOneofReturnType__value | None: ...
+
+Global___LabelSelector: _TypeAlias = LabelSelector  # noqa: Y015
+
+@_typing.final
 class CancelRequest(_message.Message):
     """Asks for a job's end."""
 
@@ -336,15 +633,36 @@ class ListRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     STATES_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    SUBMITTED_AFTER_FIELD_NUMBER: _builtins.int
+    SUBMITTED_BEFORE_FIELD_NUMBER: _builtins.int
+    NAME_PREFIX_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """At most this many; 0 for 50; above 1000 means 1000."""
     page_token: _builtins.str
     """next_page_token of the page before; empty for the first."""
     name: _builtins.str
     """Only jobs of this name; empty for all."""
+    name_prefix: _builtins.str
+    """Only jobs whose name begins with this; empty for all."""
+    owner: _builtins.str
+    """Only jobs of this owner; empty for all."""
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[_job_pb2.JobState.ValueType]:
         """Only jobs in one of these states; empty for all."""
+
+    @_builtins.property
+    def labels(self) -> _containers.RepeatedCompositeFieldContainer[Global___LabelSelector]:
+        """Only jobs that have all of these labels."""
+
+    @_builtins.property
+    def submitted_after(self) -> _timestamp_pb2.Timestamp:
+        """Only jobs accepted at this time or later."""
+
+    @_builtins.property
+    def submitted_before(self) -> _timestamp_pb2.Timestamp:
+        """Only jobs accepted before this time."""
 
     def __init__(
         self,
@@ -353,10 +671,15 @@ class ListRequest(_message.Message):
         page_token: _builtins.str = ...,
         states: _abc.Iterable[_job_pb2.JobState.ValueType] | None = ...,
         name: _builtins.str = ...,
+        labels: _abc.Iterable[Global___LabelSelector] | None = ...,
+        submitted_after: _timestamp_pb2.Timestamp | None = ...,
+        submitted_before: _timestamp_pb2.Timestamp | None = ...,
+        name_prefix: _builtins.str = ...,
+        owner: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["submitted_after", b"submitted_after", "submitted_before", b"submitted_before"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "page_size", b"page_size", "page_token", b"page_token", "states", b"states"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["labels", b"labels", "name", b"name", "name_prefix", b"name_prefix", "owner", b"owner", "page_size", b"page_size", "page_token", b"page_token", "states", b"states", "submitted_after", b"submitted_after", "submitted_before", b"submitted_before"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -370,21 +693,27 @@ class ListResponse(_message.Message):
 
     JOBS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    CURSOR_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Asks for the next page; empty after the last."""
+    cursor: _builtins.int
+    """A WatchJobs after this cursor, of the first page, tells everything that the pages do not show yet. What they do
+    show it may tell again: an event whose sequence is not above the job's last_sequence is shown already.
+    """
     @_builtins.property
     def jobs(self) -> _containers.RepeatedCompositeFieldContainer[_job_pb2.Job]:
-        """The jobs, newest first."""
+        """The jobs, newest first. Jobs that are accepted while a client turns the pages neither move nor repeat others."""
 
     def __init__(
         self,
         *,
         jobs: _abc.Iterable[_job_pb2.Job] | None = ...,
         next_page_token: _builtins.str = ...,
+        cursor: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["jobs", b"jobs", "next_page_token", b"next_page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "jobs", b"jobs", "next_page_token", b"next_page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -402,6 +731,9 @@ class LogsRequest(_message.Message):
     ATTEMPT_FIELD_NUMBER: _builtins.int
     OFFSET_FIELD_NUMBER: _builtins.int
     FOLLOW_FIELD_NUMBER: _builtins.int
+    TAIL_LINES_FIELD_NUMBER: _builtins.int
+    ALL_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The job."""
     step: _builtins.str
@@ -409,11 +741,23 @@ class LogsRequest(_message.Message):
     entry: _builtins.str
     """Only this entry, of `step`; empty for all."""
     attempt: _builtins.int
-    """This attempt, from 1; 0 for the latest."""
+    """Only this attempt, from 1; 0 for the latest, and with follow those after it."""
     offset: _builtins.int
-    """Starts at this byte; only with one entry."""
+    """Starts at this byte; only with one entry, and not with tail_lines, after or all_attempts."""
     follow: _builtins.bool
     """Goes on until the chosen entries have ended."""
+    tail_lines: _builtins.int
+    """Begins each log with so many of its last lines, at most 16 MiB of it. Before anything else, an empty piece for each
+    log tells where that is. Unset for the whole log; not with after.
+    """
+    all_attempts: _builtins.bool
+    """Tells every attempt, the first one first; not with attempt."""
+    @_builtins.property
+    def after(self) -> _containers.RepeatedCompositeFieldContainer[Global___LogPosition]:
+        """Goes on after what a client has had, of any number of logs, at most 10,000. Of an entry that is not named, it begins
+        as without this field.
+        """
+
     def __init__(
         self,
         *,
@@ -423,14 +767,53 @@ class LogsRequest(_message.Message):
         attempt: _builtins.int = ...,
         offset: _builtins.int = ...,
         follow: _builtins.bool = ...,
+        tail_lines: _builtins.int | None = ...,
+        all_attempts: _builtins.bool = ...,
+        after: _abc.Iterable[Global___LogPosition] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_tail_lines", b"_tail_lines", "tail_lines", b"tail_lines"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_tail_lines", b"_tail_lines", "after", b"after", "all_attempts", b"all_attempts", "attempt", b"attempt", "entry", b"entry", "follow", b"follow", "id", b"id", "offset", b"offset", "step", b"step", "tail_lines", b"tail_lines"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__tail_lines: _TypeAlias = _typing.Literal["tail_lines"]  # noqa: Y015
+    _WhichOneofArgType__tail_lines: _TypeAlias = _typing.Literal["_tail_lines", b"_tail_lines"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tail_lines) -> _WhichOneofReturnType__tail_lines | None: ...
+
+Global___LogsRequest: _TypeAlias = LogsRequest  # noqa: Y015
+
+@_typing.final
+class LogPosition(_message.Message):
+    """How far a log has been read."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEP_FIELD_NUMBER: _builtins.int
+    ENTRY_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    step: _builtins.str
+    """The step."""
+    entry: _builtins.str
+    """The entry."""
+    attempt: _builtins.int
+    """The attempt, from 1."""
+    offset: _builtins.int
+    """The offset of the last piece, plus its length."""
+    def __init__(
+        self,
+        *,
+        step: _builtins.str = ...,
+        entry: _builtins.str = ...,
+        attempt: _builtins.int = ...,
+        offset: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "entry", b"entry", "follow", b"follow", "id", b"id", "offset", b"offset", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "entry", b"entry", "offset", b"offset", "step", b"step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___LogsRequest: _TypeAlias = LogsRequest  # noqa: Y015
+Global___LogPosition: _TypeAlias = LogPosition  # noqa: Y015
 
 @_typing.final
 class LogsResponse(_message.Message):
@@ -815,6 +1198,52 @@ class PlanInput(_message.Message):
 Global___PlanInput: _TypeAlias = PlanInput  # noqa: Y015
 
 @_typing.final
+class OpenDashboardRequest(_message.Message):
+    """Asks for the way into the dashboard."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    job_id: _builtins.str
+    """The job to show; empty for the dashboard's first page."""
+    def __init__(
+        self,
+        *,
+        job_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OpenDashboardRequest: _TypeAlias = OpenDashboardRequest  # noqa: Y015
+
+@_typing.final
+class OpenDashboardResponse(_message.Message):
+    """The way into the dashboard."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    URL_FIELD_NUMBER: _builtins.int
+    url: _builtins.str
+    """Where a browser goes. Whoever has it may see and change everything in the dashboard: treat it as a password.
+    Empty where the dashboard does not know the job yet.
+    """
+    def __init__(
+        self,
+        *,
+        url: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["url", b"url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OpenDashboardResponse: _TypeAlias = OpenDashboardResponse  # noqa: Y015
+
+@_typing.final
 class GetServerInfoRequest(_message.Message):
     """Asks about the daemon."""
 
@@ -846,6 +1275,9 @@ class GetServerInfoResponse(_message.Message):
     MAX_JOB_BYTES_FIELD_NUMBER: _builtins.int
     QUEUED_JOB_COUNT_FIELD_NUMBER: _builtins.int
     RUNNING_JOB_COUNT_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
+    CALLER_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """The version of jobd."""
     dashboard_url: _builtins.str
@@ -862,9 +1294,17 @@ class GetServerInfoResponse(_message.Message):
     """The number of jobs in the queue."""
     running_job_count: _builtins.int
     """The number of jobs that run."""
+    caller: _builtins.str
+    """Who asks, as Job.owner would say it."""
+    role: _builtins.str
+    """What it may do: `read`, `submit` or `admin`, each of which includes those before it. Roles may be added."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When this daemon process started."""
+
+    @_builtins.property
+    def limits(self) -> _containers.RepeatedCompositeFieldContainer[Global___Limit]:
+        """Every bound that a client can run into."""
 
     def __init__(
         self,
@@ -878,11 +1318,44 @@ class GetServerInfoResponse(_message.Message):
         max_job_bytes: _builtins.int = ...,
         queued_job_count: _builtins.int = ...,
         running_job_count: _builtins.int = ...,
+        limits: _abc.Iterable[Global___Limit] | None = ...,
+        caller: _builtins.str = ...,
+        role: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity_cpus", b"capacity_cpus", "dashboard_url", b"dashboard_url", "max_job_bytes", b"max_job_bytes", "max_message_bytes", b"max_message_bytes", "prefect_status", b"prefect_status", "queued_job_count", b"queued_job_count", "running_job_count", b"running_job_count", "start_time", b"start_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caller", b"caller", "capacity_cpus", b"capacity_cpus", "dashboard_url", b"dashboard_url", "limits", b"limits", "max_job_bytes", b"max_job_bytes", "max_message_bytes", b"max_message_bytes", "prefect_status", b"prefect_status", "queued_job_count", b"queued_job_count", "role", b"role", "running_job_count", b"running_job_count", "start_time", b"start_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetServerInfoResponse: _TypeAlias = GetServerInfoResponse  # noqa: Y015
+
+@_typing.final
+class Limit(_message.Message):
+    """A bound. A request beyond it is refused with RESOURCE_EXHAUSTED, or, within a job file, with INVALID_ARGUMENT."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """What is bounded, as ErrorInfo names it in its metadata under `limit`."""
+    value: _builtins.int
+    """How much is allowed."""
+    unit: _builtins.str
+    """What is counted."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        value: _builtins.int = ...,
+        unit: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "unit", b"unit", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Limit: _TypeAlias = Limit  # noqa: Y015

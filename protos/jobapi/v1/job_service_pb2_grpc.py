@@ -45,6 +45,11 @@ class JobServiceStub(object):
                 request_serializer=jobapi_dot_v1_dot_job__service__pb2.WatchRequest.SerializeToString,
                 response_deserializer=jobapi_dot_v1_dot_job__service__pb2.WatchResponse.FromString,
                 _registered_method=True)
+        self.WatchJobs = channel.unary_stream(
+                '/jobapi.v1.JobService/WatchJobs',
+                request_serializer=jobapi_dot_v1_dot_job__service__pb2.WatchJobsRequest.SerializeToString,
+                response_deserializer=jobapi_dot_v1_dot_job__service__pb2.WatchJobsResponse.FromString,
+                _registered_method=True)
         self.Cancel = channel.unary_unary(
                 '/jobapi.v1.JobService/Cancel',
                 request_serializer=jobapi_dot_v1_dot_job__service__pb2.CancelRequest.SerializeToString,
@@ -102,6 +107,18 @@ class JobServiceServicer(object):
     def Watch(self, request, context):
         """Follows a job: a snapshot, then every event after after_sequence in order, each once, with heartbeats between;
         after the terminal event the stream ends with OK. Any other end means: ask again after the last sequence seen.
+        An after_sequence beyond the job's last one is refused with OUT_OF_RANGE. A job keeps its history whole until it is
+        removed as a whole, so nothing between two sequences is ever missing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchJobs(self, request, context):
+        """Follows all jobs, or those that a filter chooses, in the order in which things happened over all of them. It has no
+        end of its own: when it breaks, ask again after the last cursor, and nothing is missed or told twice, but what
+        happened to a job that was removed meanwhile: of that, its removal is told. Other than Watch it tells no snapshot;
+        List tells the jobs as they are and the cursor to go on from.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -130,7 +147,10 @@ class JobServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Logs(self, request, context):
-        """Streams the logs of a job's entries by byte offset.
+        """Streams what the modules of a job wrote: one log by byte offset, or those of several entries interleaved in the
+        order in which they were written, as exact as jobd saw it, which is to a quarter of a second. Of several, each piece
+        ends with the end of a line, unless the line is longer than a piece, or nothing more will come. Logs that retention
+        has removed are refused with NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -176,6 +196,11 @@ def add_JobServiceServicer_to_server(servicer, server):
                     servicer.Watch,
                     request_deserializer=jobapi_dot_v1_dot_job__service__pb2.WatchRequest.FromString,
                     response_serializer=jobapi_dot_v1_dot_job__service__pb2.WatchResponse.SerializeToString,
+            ),
+            'WatchJobs': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchJobs,
+                    request_deserializer=jobapi_dot_v1_dot_job__service__pb2.WatchJobsRequest.FromString,
+                    response_serializer=jobapi_dot_v1_dot_job__service__pb2.WatchJobsResponse.SerializeToString,
             ),
             'Cancel': grpc.unary_unary_rpc_method_handler(
                     servicer.Cancel,
@@ -273,6 +298,33 @@ class JobService(object):
             '/jobapi.v1.JobService/Watch',
             jobapi_dot_v1_dot_job__service__pb2.WatchRequest.SerializeToString,
             jobapi_dot_v1_dot_job__service__pb2.WatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchJobs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/jobapi.v1.JobService/WatchJobs',
+            jobapi_dot_v1_dot_job__service__pb2.WatchJobsRequest.SerializeToString,
+            jobapi_dot_v1_dot_job__service__pb2.WatchJobsResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -515,6 +567,11 @@ class ServerServiceStub(object):
                 request_serializer=jobapi_dot_v1_dot_job__service__pb2.GetServerInfoRequest.SerializeToString,
                 response_deserializer=jobapi_dot_v1_dot_job__service__pb2.GetServerInfoResponse.FromString,
                 _registered_method=True)
+        self.OpenDashboard = channel.unary_unary(
+                '/jobapi.v1.ServerService/OpenDashboard',
+                request_serializer=jobapi_dot_v1_dot_job__service__pb2.OpenDashboardRequest.SerializeToString,
+                response_deserializer=jobapi_dot_v1_dot_job__service__pb2.OpenDashboardResponse.FromString,
+                _registered_method=True)
 
 
 class ServerServiceServicer(object):
@@ -528,6 +585,13 @@ class ServerServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def OpenDashboard(self, request, context):
+        """Gives an address that opens the dashboard in a browser and lets it in.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ServerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -535,6 +599,11 @@ def add_ServerServiceServicer_to_server(servicer, server):
                     servicer.GetServerInfo,
                     request_deserializer=jobapi_dot_v1_dot_job__service__pb2.GetServerInfoRequest.FromString,
                     response_serializer=jobapi_dot_v1_dot_job__service__pb2.GetServerInfoResponse.SerializeToString,
+            ),
+            'OpenDashboard': grpc.unary_unary_rpc_method_handler(
+                    servicer.OpenDashboard,
+                    request_deserializer=jobapi_dot_v1_dot_job__service__pb2.OpenDashboardRequest.FromString,
+                    response_serializer=jobapi_dot_v1_dot_job__service__pb2.OpenDashboardResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -565,6 +634,33 @@ class ServerService(object):
             '/jobapi.v1.ServerService/GetServerInfo',
             jobapi_dot_v1_dot_job__service__pb2.GetServerInfoRequest.SerializeToString,
             jobapi_dot_v1_dot_job__service__pb2.GetServerInfoResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def OpenDashboard(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jobapi.v1.ServerService/OpenDashboard',
+            jobapi_dot_v1_dot_job__service__pb2.OpenDashboardRequest.SerializeToString,
+            jobapi_dot_v1_dot_job__service__pb2.OpenDashboardResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -40,6 +40,14 @@ class JobServiceStub:
     Watch: _grpc.UnaryStreamMultiCallable[_job_service_pb2.WatchRequest, _job_service_pb2.WatchResponse]
     """Follows a job: a snapshot, then every event after after_sequence in order, each once, with heartbeats between;
     after the terminal event the stream ends with OK. Any other end means: ask again after the last sequence seen.
+    An after_sequence beyond the job's last one is refused with OUT_OF_RANGE. A job keeps its history whole until it is
+    removed as a whole, so nothing between two sequences is ever missing.
+    """
+    WatchJobs: _grpc.UnaryStreamMultiCallable[_job_service_pb2.WatchJobsRequest, _job_service_pb2.WatchJobsResponse]
+    """Follows all jobs, or those that a filter chooses, in the order in which things happened over all of them. It has no
+    end of its own: when it breaks, ask again after the last cursor, and nothing is missed or told twice, but what
+    happened to a job that was removed meanwhile: of that, its removal is told. Other than Watch it tells no snapshot;
+    List tells the jobs as they are and the cursor to go on from.
     """
     Cancel: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.CancelRequest, _job_service_pb2.CancelResponse]
     """Asks for a job's end and answers at once, before its processes are gone. Of a job that has ended
@@ -50,7 +58,11 @@ class JobServiceStub:
     List: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.ListRequest, _job_service_pb2.ListResponse]
     """Lists jobs, newest first, without their steps and artifacts."""
     Logs: _grpc.UnaryStreamMultiCallable[_job_service_pb2.LogsRequest, _job_service_pb2.LogsResponse]
-    """Streams the logs of a job's entries by byte offset."""
+    """Streams what the modules of a job wrote: one log by byte offset, or those of several entries interleaved in the
+    order in which they were written, as exact as jobd saw it, which is to a quarter of a second. Of several, each piece
+    ends with the end of a line, unless the line is longer than a piece, or nothing more will come. Logs that retention
+    has removed are refused with NOT_FOUND.
+    """
     Retry: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.RetryRequest, _job_service_pb2.RetryResponse]
     """Makes a new job that goes on where one that failed or was cancelled stopped: what succeeded there is not run again."""
     Delete: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.DeleteRequest, _job_service_pb2.DeleteResponse]
@@ -72,6 +84,14 @@ class JobServiceAsyncStub(JobServiceStub):
     Watch: _aio.UnaryStreamMultiCallable[_job_service_pb2.WatchRequest, _job_service_pb2.WatchResponse]  # type: ignore[assignment]
     """Follows a job: a snapshot, then every event after after_sequence in order, each once, with heartbeats between;
     after the terminal event the stream ends with OK. Any other end means: ask again after the last sequence seen.
+    An after_sequence beyond the job's last one is refused with OUT_OF_RANGE. A job keeps its history whole until it is
+    removed as a whole, so nothing between two sequences is ever missing.
+    """
+    WatchJobs: _aio.UnaryStreamMultiCallable[_job_service_pb2.WatchJobsRequest, _job_service_pb2.WatchJobsResponse]  # type: ignore[assignment]
+    """Follows all jobs, or those that a filter chooses, in the order in which things happened over all of them. It has no
+    end of its own: when it breaks, ask again after the last cursor, and nothing is missed or told twice, but what
+    happened to a job that was removed meanwhile: of that, its removal is told. Other than Watch it tells no snapshot;
+    List tells the jobs as they are and the cursor to go on from.
     """
     Cancel: _aio.UnaryUnaryMultiCallable[_job_service_pb2.CancelRequest, _job_service_pb2.CancelResponse]  # type: ignore[assignment]
     """Asks for a job's end and answers at once, before its processes are gone. Of a job that has ended
@@ -82,7 +102,11 @@ class JobServiceAsyncStub(JobServiceStub):
     List: _aio.UnaryUnaryMultiCallable[_job_service_pb2.ListRequest, _job_service_pb2.ListResponse]  # type: ignore[assignment]
     """Lists jobs, newest first, without their steps and artifacts."""
     Logs: _aio.UnaryStreamMultiCallable[_job_service_pb2.LogsRequest, _job_service_pb2.LogsResponse]  # type: ignore[assignment]
-    """Streams the logs of a job's entries by byte offset."""
+    """Streams what the modules of a job wrote: one log by byte offset, or those of several entries interleaved in the
+    order in which they were written, as exact as jobd saw it, which is to a quarter of a second. Of several, each piece
+    ends with the end of a line, unless the line is longer than a piece, or nothing more will come. Logs that retention
+    has removed are refused with NOT_FOUND.
+    """
     Retry: _aio.UnaryUnaryMultiCallable[_job_service_pb2.RetryRequest, _job_service_pb2.RetryResponse]  # type: ignore[assignment]
     """Makes a new job that goes on where one that failed or was cancelled stopped: what succeeded there is not run again."""
     Delete: _aio.UnaryUnaryMultiCallable[_job_service_pb2.DeleteRequest, _job_service_pb2.DeleteResponse]  # type: ignore[assignment]
@@ -113,6 +137,20 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_job_service_pb2.WatchResponse], _abc.AsyncIterator[_job_service_pb2.WatchResponse]]:
         """Follows a job: a snapshot, then every event after after_sequence in order, each once, with heartbeats between;
         after the terminal event the stream ends with OK. Any other end means: ask again after the last sequence seen.
+        An after_sequence beyond the job's last one is refused with OUT_OF_RANGE. A job keeps its history whole until it is
+        removed as a whole, so nothing between two sequences is ever missing.
+        """
+
+    @_abc_1.abstractmethod
+    def WatchJobs(
+        self,
+        request: _job_service_pb2.WatchJobsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_job_service_pb2.WatchJobsResponse], _abc.AsyncIterator[_job_service_pb2.WatchJobsResponse]]:
+        """Follows all jobs, or those that a filter chooses, in the order in which things happened over all of them. It has no
+        end of its own: when it breaks, ask again after the last cursor, and nothing is missed or told twice, but what
+        happened to a job that was removed meanwhile: of that, its removal is told. Other than Watch it tells no snapshot;
+        List tells the jobs as they are and the cursor to go on from.
         """
 
     @_abc_1.abstractmethod
@@ -147,7 +185,11 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _job_service_pb2.LogsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_job_service_pb2.LogsResponse], _abc.AsyncIterator[_job_service_pb2.LogsResponse]]:
-        """Streams the logs of a job's entries by byte offset."""
+        """Streams what the modules of a job wrote: one log by byte offset, or those of several entries interleaved in the
+        order in which they were written, as exact as jobd saw it, which is to a quarter of a second. Of several, each piece
+        ends with the end of a line, unless the line is longer than a piece, or nothing more will come. Logs that retention
+        has removed are refused with NOT_FOUND.
+        """
 
     @_abc_1.abstractmethod
     def Retry(
@@ -192,6 +234,8 @@ class ServerServiceStub:
     def __new__(cls, channel: _aio.Channel) -> ServerServiceAsyncStub: ...
     GetServerInfo: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.GetServerInfoRequest, _job_service_pb2.GetServerInfoResponse]
     """Tells the daemon's version, limits and dashboard."""
+    OpenDashboard: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.OpenDashboardRequest, _job_service_pb2.OpenDashboardResponse]
+    """Gives an address that opens the dashboard in a browser and lets it in."""
 
 @_typing.type_check_only
 class ServerServiceAsyncStub(ServerServiceStub):
@@ -200,6 +244,8 @@ class ServerServiceAsyncStub(ServerServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetServerInfo: _aio.UnaryUnaryMultiCallable[_job_service_pb2.GetServerInfoRequest, _job_service_pb2.GetServerInfoResponse]  # type: ignore[assignment]
     """Tells the daemon's version, limits and dashboard."""
+    OpenDashboard: _aio.UnaryUnaryMultiCallable[_job_service_pb2.OpenDashboardRequest, _job_service_pb2.OpenDashboardResponse]  # type: ignore[assignment]
+    """Gives an address that opens the dashboard in a browser and lets it in."""
 
 class ServerServiceServicer(metaclass=_abc_1.ABCMeta):
     """Tells of the daemon itself."""
@@ -211,5 +257,13 @@ class ServerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_job_service_pb2.GetServerInfoResponse, _abc.Awaitable[_job_service_pb2.GetServerInfoResponse]]:
         """Tells the daemon's version, limits and dashboard."""
+
+    @_abc_1.abstractmethod
+    def OpenDashboard(
+        self,
+        request: _job_service_pb2.OpenDashboardRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_service_pb2.OpenDashboardResponse, _abc.Awaitable[_job_service_pb2.OpenDashboardResponse]]:
+        """Gives an address that opens the dashboard in a browser and lets it in."""
 
 def add_ServerServiceServicer_to_server(servicer: ServerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -13,6 +13,7 @@ import structlog
 
 from jobd import journal
 from jobd.bells import Bells
+from jobd.call_limits import CallLimits
 from jobd.catalog import Catalog
 from jobd.events import JobEvent, Occurrence
 from jobd.ingest import Ingest
@@ -23,6 +24,7 @@ from jobd.layout import StateDirectory
 from jobd.messages import Fork
 from jobd.plan import Capacity
 from jobd.prefect_status import PrefectStatus
+from jobd.roots import Caller
 from jobd.rpc.watch import Watcher
 from jobd.runner_lines import RunnerLines
 from jobd.scheduler import Scheduler
@@ -68,6 +70,7 @@ class Prefect:
 
     api_url = "http://127.0.0.1:1/api"
     ui_url = "http://127.0.0.1:1"
+    auth, key = "jobd:secret", ""
     status = PrefectStatus(ready=True, reason="")
 
     async def run(self) -> None:
@@ -113,7 +116,9 @@ class Office:
         """Have a job accepted and taken on."""
         sources = {"input": Source(path=str(self.input))}
         job, existed = await self.submissions.submit(
-            Submission(document=document, inputs=sources, request_id=request_id, labels={})
+            Submission(
+                document=document, inputs=sources, request_id=request_id, labels={}, caller=Caller(same_user=True)
+            )
         )
         if not existed:
             await self.supervisor.enqueue(job)
@@ -167,7 +172,7 @@ def opened(state: StateDirectory, tmp_path: Path) -> Callable[..., contextlib.Ab
     given.write_text("given")
 
     @contextlib.asynccontextmanager
-    async def open_office(cpus: float = 2) -> AsyncIterator[Office]:
+    async def open_office(cpus: float = 2, limits: CallLimits | None = None) -> AsyncIterator[Office]:
         log = structlog.get_logger()
         bells = Bells()
         store = Store(state.database, changed=bells.ring_from_thread)
@@ -188,7 +193,7 @@ def opened(state: StateDirectory, tmp_path: Path) -> Callable[..., contextlib.Ab
         lines = RunnerLines(state, scheduler, connected=supervisor.connected, hung_up=supervisor.hung_up, log=log)
         supervisor.lines, launcher.nursery = lines, Nursery()
         submissions = Submissions(
-            state=state, store=store, catalog=catalog, uploads=uploads, capacity=Capacity(cpus=cpus)
+            state=state, store=store, catalog=catalog, uploads=uploads, capacity=Capacity(cpus=cpus), limits=limits
         )
         watcher = Watcher(store, bells, dashboard_url="http://127.0.0.1:1")
         await lines.open()

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from jobd import events, journal, sockets
+from jobd import events, ingest, journal, recording, sockets
 from jobd.events import FailureKind
 from jobd.states import JobState
 
@@ -51,6 +51,37 @@ def test_a_ring_takes_in_what_is_new(office):
         await office.ingest.take(job.id)
         assert office.store.get(job.id).sequence == running.sequence
         assert not office.ingest.has_news(job.id)
+
+    office(work)
+
+
+def test_what_rings_without_end_is_taken_in_together(office, monkeypatch):
+    """The first ring is answered at once; those that follow closely share a transaction."""
+    monkeypatch.setattr(ingest, "SPACING_SECONDS", 1.0)
+
+    @listening
+    async def work(office) -> None:
+        job = await office.submit()
+        taken = []
+        record = recording.record
+
+        def count(connection, before, job, records, values) -> None:
+            taken.append(sum(isinstance(each.event, events.JobStarted) for each in records))
+            record(connection, before, job, records, values)
+
+        monkeypatch.setattr(recording, "record", count)
+        office.write(job.id, STARTED)
+        ring(office, job.id.encode())
+        await office.until(job.id, lambda job: job.state is JobState.RUNNING)
+        for number in range(50):
+            office.write(job.id, events.JobStarted(flow_run_id=str(number)))
+            ring(office, job.id.encode())
+            await asyncio.sleep(0)
+        await office.until(job.id, lambda job: job.flow_run_id == "49")
+        pieces = [lines for lines in taken if lines]
+        assert pieces[0] == 1
+        assert sum(pieces) == 51
+        assert len(pieces) < 20
 
     office(work)
 

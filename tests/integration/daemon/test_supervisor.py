@@ -10,6 +10,7 @@ import pytest
 
 from jobd import events, procfs, runner
 from jobd.events import FailureKind, JobEvent
+from jobd.fair_share import Lease
 from jobd.messages import Assignment
 from jobd.plan import Resources
 from jobd.states import EntryState, JobState
@@ -248,7 +249,7 @@ def test_what_a_living_runner_holds_is_not_given_to_others(opened):
                 await asyncio.sleep(0)
                 assert office.nursery.forks.empty()
                 assert office.scheduler.used().cpus == 0, "it was granted to another"
-                office.scheduler.restate(running.id, {"one/copy": Resources(cpus=1)})
+                office.scheduler.restate(running.id, {"one/copy": Lease(Resources(cpus=1))})
                 office.supervisor.connected(running.id)
                 await office.settle()
                 assert office.nursery.forks.empty()

@@ -25,11 +25,18 @@ from jobapi.v1 import (
 
 from jobd import events
 from jobd.audit import AuditLog
+from jobd.call_limits import CallLimits
+from jobd.doors import CertificateRoles, Doors
+from jobd.reserve import Reserve
 from jobd.rpc.artifact_service import ArtifactService
+from jobd.rpc.health import Health
 from jobd.rpc.job_service import JobService
 from jobd.rpc.module_service import ModuleService
 from jobd.rpc.server import RpcServer
 from jobd.rpc.server_service import ServerService
+from jobd.telemetry import Telemetry
+from jobd.tls import TlsFiles, TlsKeeper
+from jobd.tokens import TokenBook
 
 TOKEN = "the-token"
 ONE = {"step": "one", "entry": "copy"}
@@ -55,11 +62,15 @@ class Client:
     """Stubs of every service, and the office behind them."""
 
     office: Any
+    book: TokenBook
     tcp: str
     jobs: Any
     artifacts: Any
     modules: Any
     health: Any
+    server: RpcServer
+    judge: Health
+    telemetry: Telemetry
     document: bytes
 
     running = RUNNING
@@ -109,9 +120,15 @@ def serve(opened, document: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     """Give a function that runs a test's coroutine with a client on the unix socket of a real server."""
 
     @contextlib.asynccontextmanager
-    async def serving() -> AsyncIterator[Client]:
-        async with opened() as office:
+    async def serving(
+        limits: CallLimits, certificates: CertificateRoles, files: TlsFiles | None
+    ) -> AsyncIterator[Client]:
+        async with opened(limits=limits) as office:
+            book = TokenBook(office.state.tokens)
+            tls = TlsKeeper(files, structlog.get_logger()) if files else None
             prefect = office.supervisor._launcher._prefect
+            health = Health(store=office.store, reserve=Reserve(office.state.root, 0), log=structlog.get_logger())
+            telemetry = Telemetry(structlog.get_logger(), metrics="127.0.0.1:0")
             server = RpcServer(
                 jobs=JobService(
                     store=office.store,
@@ -123,29 +140,45 @@ def serve(opened, document: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPat
                 ),
                 artifacts=ArtifactService(store=office.store, state=office.state, uploads=office.uploads),
                 modules=ModuleService(office.catalog),
-                server=ServerService(prefect=prefect, cpus=2, count=office.store.count),
-                token=TOKEN,
+                server=ServerService(prefect=prefect, cpus=2, store=office.store, limits=limits),
+                doors=Doors(token=TOKEN, book=book, certificates=certificates, log=structlog.get_logger()),
+                limits=limits,
+                tls=tls,
                 audit=AuditLog(office.state.audit, log=structlog.get_logger()),
+                health=health,
+                telemetry=telemetry,
                 log=structlog.get_logger(),
             )
             monkeypatch.chdir(tmp_path)
-            port = server._server.add_insecure_port("127.0.0.1:0")
-            await server.start(["unix:jobd.sock"])
+            _socket, tcp = await server.start(["unix:jobd.sock", "127.0.0.1:0"])
             async with grpc.aio.insecure_channel("unix:jobd.sock") as channel:
                 yield Client(
                     office=office,
-                    tcp=f"127.0.0.1:{port}",
+                    book=book,
+                    tcp=tcp,
                     jobs=job_service_pb2_grpc.JobServiceStub(channel),
                     artifacts=artifact_service_pb2_grpc.ArtifactServiceStub(channel),
                     modules=module_service_pb2_grpc.ModuleServiceStub(channel),
                     health=health_pb2_grpc.HealthStub(channel),
+                    server=server,
+                    judge=health,
+                    telemetry=telemetry,
                     document=document,
                 )
             office.watcher.drain()
             await server.stop(0)
 
-    async def begin(work: Callable) -> None:
-        async with serving() as client:
+    async def begin(work: Callable, *options: Any) -> None:
+        async with serving(*options) as client:
             await work(client)
 
-    return lambda work: asyncio.run(begin(work))
+    def run(
+        work: Callable,
+        *,
+        limits: CallLimits = CallLimits(),  # noqa: B008 - it cannot be changed
+        certificates: CertificateRoles = CertificateRoles(),  # noqa: B008 - it cannot be changed
+        tls: TlsFiles | None = None,
+    ) -> None:
+        asyncio.run(begin(work, limits, certificates, tls))
+
+    return run

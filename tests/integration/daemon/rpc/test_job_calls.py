@@ -64,7 +64,7 @@ def test_a_bad_submission_leaves_nothing(serve, tmp_path: Path):
             ({"inputs": [pb.JobInput(param_name="input", path="given.txt")]}, ("INVALID_ARGUMENT", "INVALID_INPUT")),
             ({"inputs": [pb.JobInput(param_name="input", path="/missing")]}, ("INVALID_ARGUMENT", "INVALID_INPUT")),
             ({"inputs": [pb.JobInput(param_name="input", upload_id="../x")]}, ("INVALID_ARGUMENT", "INVALID_INPUT")),
-            ({"request_id": "r" * 129}, ("INVALID_ARGUMENT", "INVALID_REQUEST")),
+            ({"request_id": "r" * 129}, ("RESOURCE_EXHAUSTED", "LIMIT_EXCEEDED")),
             ({"priority": 1001}, ("INVALID_ARGUMENT", "INVALID_REQUEST")),
         ]:
             assert (await client.refused(client.jobs.Submit(client.request(**rest))))[:2] == expected, rest

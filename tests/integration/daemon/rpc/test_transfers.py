@@ -96,10 +96,10 @@ def test_an_upload_that_breaks_off_leaves_nothing(serve, monkeypatch: pytest.Mon
         begun, ended = asyncio.Event(), asyncio.Event()
         receive = client.office.uploads.receive
 
-        async def noted(pieces: Any, *, folder: bool) -> Any:
+        async def noted(pieces: Any, **rest: Any) -> Any:
             begun.set()
             try:
-                return await receive(pieces, folder=folder)
+                return await receive(pieces, **rest)
             finally:
                 ended.set()
 
@@ -111,5 +111,134 @@ def test_an_upload_that_breaks_off_leaves_nothing(serve, monkeypatch: pytest.Mon
         await asyncio.wait_for(ended.wait(), 20)
         assert list(client.office.state.uploads.iterdir()) == []
         assert (await client.refused(client.artifacts.Upload(iter([]))))[0] == "INVALID_ARGUMENT"
+
+    serve(work)
+
+
+async def ranged(client: Any, job_id: str, name: str, **rest: Any) -> tuple[artifact_pb.DownloadHeader, bytes, Any]:
+    """Download a range; give the header, the bytes and the trailer."""
+    request = artifact_pb.DownloadRequest(job_id=job_id, name=name, **rest)
+    messages = [message async for message in client.artifacts.Download(request)]
+    return messages[0].header, b"".join(message.data for message in messages[1:-1]), messages[-1].trailer
+
+
+async def published(client: Any, *, folder: bool) -> tuple[str, Any]:
+    """Have a job with an artifact; give its id and the artifact's path."""
+    job = await client.submit()
+    event = events.ArtifactPublished(name="mid.txt", size_bytes=1_000_000, folder=folder)
+    await client.happen(job.id, *client.running, event)
+    path = client.office.state.job(job.id).artifacts / "mid.txt"
+    if folder:
+        (path / "sub").mkdir(parents=True)
+        (path / "sub/b").write_bytes(os.urandom(700_001))
+        (path / "a").write_bytes(os.urandom(300_000))
+        (path / "link").symlink_to("a")
+    else:
+        path.write_bytes(os.urandom(1_000_000))
+    return job.id, path
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_any_range_of_an_artifact_can_be_had(serve, folder: bool):
+    """Ranges are parts of the whole, of a folder's tar too; the digest of the whole comes where it is asked for."""
+
+    async def work(client) -> None:
+        job_id, _path = await published(client, folder=folder)
+        some, _, trailer = await ranged(client, job_id, "mid.txt", offset=7, length=1)
+        assert (some.sha256, trailer.whole_sha256) == ("", "")
+        asked = await ranged(client, job_id, "mid.txt", offset=7, length=1, whole_sha256=True)
+        header, whole, trailer = await ranged(client, job_id, "mid.txt")
+        digest = hashlib.sha256(whole).hexdigest()
+        assert asked[2].whole_sha256 == trailer.sha256 == trailer.whole_sha256 == header.sha256 == digest
+        assert (header.stream_bytes, header.folder) == (len(whole), folder)
+        total = len(whole)
+        for offset in (0, 1, 511, 512, 300_511, 300_512, 301_568, total - 1, total):
+            for length in (0, 1, 513, 400_000, total, 1 << 40):
+                rest = {"offset": offset, "length": length, "version": header.version}
+                _, data, trailer = await ranged(client, job_id, "mid.txt", **rest)
+                assert data == whole[offset : offset + length if length else total]
+                assert trailer.sha256 == hashlib.sha256(data).hexdigest()
+        for rest, code in (({"offset": total + 1}, "OUT_OF_RANGE"), ({"length": -1}, "INVALID_ARGUMENT")):
+            assert (await client.refused(client.artifacts.Download(request_of(job_id, **rest))))[0] == code
+
+    serve(work)
+
+
+def request_of(job_id: str, **rest: Any) -> artifact_pb.DownloadRequest:
+    """Ask for a range of the artifact."""
+    return artifact_pb.DownloadRequest(job_id=job_id, name="mid.txt", **rest)
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_a_range_of_another_content_is_refused(serve, folder: bool):
+    """What was published anew under the same name, even if as large, has another version."""
+
+    async def work(client) -> None:
+        job_id, path = await published(client, folder=folder)
+        header, _, _ = await ranged(client, job_id, "mid.txt", length=10)
+        file = path / "a" if folder else path
+        anew = file.with_name("anew")
+        anew.write_bytes(os.urandom(file.stat().st_size))
+        anew.replace(file)
+        told = await client.refused(client.artifacts.Download(request_of(job_id, offset=10, version=header.version)))
+        assert told[:2] == ("FAILED_PRECONDITION", "ARTIFACT_CHANGED")
+        assert (await ranged(client, job_id, "mid.txt"))[0].version != header.version
+
+    serve(work)
+
+
+def test_an_upload_is_gone_on_with_over_the_wire(serve):
+    """Begun, broken, asked for, gone on with and used; who has the wrong offset is told the right one."""
+
+    async def work(client) -> None:
+        data = os.urandom(3 << 20)
+        wish = artifact_pb.BeginUploadRequest(
+            request_id="u1", size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest()
+        )
+        begun = await client.artifacts.BeginUpload(wish)
+        assert (begun.offset, begun.complete) == (0, False)
+        call = client.artifacts.Upload()
+        await call.write(artifact_pb.UploadRequest(upload_id=begun.upload_id, data=data[: 2 << 20]))
+        busy = artifact_pb.UploadRequest(upload_id=begun.upload_id, offset=1 << 40)
+        while (told := await client.refused(client.artifacts.Upload(iter([busy]))))[1] != "UPLOAD_BUSY":
+            assert told[1] == "OFFSET_OUT_OF_RANGE"  # its first message is not there yet
+        call.cancel()
+        while (told := await client.refused(client.artifacts.Upload(iter([busy]))))[1] != "OFFSET_OUT_OF_RANGE":
+            assert told[1] == "UPLOAD_BUSY"
+        begun = await client.artifacts.BeginUpload(wish)
+        assert not begun.complete
+        rest = [
+            artifact_pb.UploadRequest(
+                upload_id=begun.upload_id, offset=begun.offset, data=data[begun.offset : 2 << 20]
+            ),
+            artifact_pb.UploadRequest(data=data[max(begun.offset, 2 << 20) :], finish=True),
+        ]
+        answer = await client.artifacts.Upload(iter(rest))
+        assert (answer.complete, answer.size_bytes, answer.sha256) == (True, len(data), wish.sha256)
+        inputs = [pb.JobInput(param_name="input", upload_id=answer.upload_id)]
+        job = (await client.jobs.Submit(client.request(inputs=inputs))).job
+        assert (client.office.state.job(job.id).artifacts / "in.txt").read_bytes() == data
+        again = await client.artifacts.BeginUpload(artifact_pb.BeginUploadRequest(sha256=wish.sha256))
+        assert again.complete
+
+    serve(work)
+
+
+def test_what_cannot_be_an_upload_is_refused(serve):
+    """Digests that are none, sizes below nothing or beyond everything, request ids that are too long."""
+
+    async def work(client) -> None:
+        for rest, told in (
+            ({"sha256": "x"}, ("INVALID_ARGUMENT", "INVALID_REQUEST")),
+            ({"sha256": "A" * 64}, ("INVALID_ARGUMENT", "INVALID_REQUEST")),
+            ({"size_bytes": -1}, ("INVALID_ARGUMENT", "INVALID_REQUEST")),
+            ({"size_bytes": (1 << 63) - 1}, ("INVALID_ARGUMENT", "INVALID_REQUEST")),
+            ({"request_id": "x" * 129}, ("RESOURCE_EXHAUSTED", "LIMIT_EXCEEDED")),
+        ):
+            call = client.artifacts.BeginUpload(artifact_pb.BeginUploadRequest(**rest))
+            assert (await client.refused(call))[:2] == told
+        unknown = artifact_pb.UploadRequest(upload_id="../x", data=b"x", finish=True)
+        assert (await client.refused(client.artifacts.Upload(iter([unknown]))))[:2] == ("NOT_FOUND", "UPLOAD_NOT_FOUND")
+        assert list(client.office.state.uploads.iterdir()) == []
 
     serve(work)
