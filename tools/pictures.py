@@ -1,7 +1,7 @@
 """Makes the pictures in docs/pictures from a real run: the watch view, the dashboard, the report.
 
-The watch view is what `jobctl submit --watch` drew on a terminal in the middle of the run. The other two are taken with
-Debian's chromium.
+The watch view is what `jobctl submit --watch` drew on a terminal at three moments of a run, and at the end of one that
+failed; `--terminal` makes these alone. The other two are taken with Debian's chromium.
 """
 
 import fcntl
@@ -12,8 +12,10 @@ import re
 import shutil
 import struct
 import subprocess
+import sys
 import termios
 import time
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -29,7 +31,7 @@ PICTURES = REPOSITORY / "docs/pictures"
 COLUMNS, ROWS = 96, 30
 _CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 _ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
-_PATIENCE_SECONDS = 30.0
+_PATIENCE_SECONDS = 90.0
 _MOST_BYTES = 300_000
 """Of a picture; each lies in the history of the repository for ever."""
 
@@ -63,18 +65,31 @@ _SVG = """\
 
 
 def main() -> None:
-    """Run the media report twice, and take the pictures."""
+    """Run the media report, and take the pictures."""
     PICTURES.mkdir(exist_ok=True)
     with alone():
-        sample, film = make_sample(), OUT / "film.mp4"
-        lengthen(sample, film, times=6)
+        sample = make_sample()
         with running_daemon() as daemon:
             _await_prefect(daemon)
-            record(f"jobctl submit examples/media_report.yaml --input video={sample} --watch", daemon.address)
-            shoot_pages(daemon)
-            # A longer film, so that there is something to watch.
-            command = "jobctl submit examples/media_report.yaml --input video=demo-out/film.mp4 --watch"
-            draw_terminal(command, record(command, daemon.address), PICTURES / "watch.svg")
+            if "--terminal" not in sys.argv[1:]:
+                record(f"jobctl submit examples/media_report.yaml --input video={sample} --watch", daemon.address)
+                shoot_pages(daemon)
+            draw_views(daemon, sample)
+
+
+def draw_views(daemon: Daemon, sample: Path) -> None:
+    """Draw a job at three moments, of a film long enough to be watched, and one that fails for want of sound."""
+    film, silent = OUT / "film.mp4", OUT / "silent.mp4"
+    lengthen(sample, film, times=3)
+    lengthen(sample, silent, times=2, sound=False)
+    command = "jobctl submit examples/media_report.yaml --input video=demo-out/{} --watch"
+    view = View.read(command.format(film.name), record(command.format(film.name), daemon.address))
+    view.draw(view.begin(), PICTURES / "watch-begin.svg")
+    view.draw(view.middle(), PICTURES / "watch.svg")
+    view.draw(view.end, PICTURES / "watch-end.svg")
+    failed = record(command.format(silent.name), daemon.address, code=1)
+    view = View.read(command.format(silent.name), failed)
+    view.draw(view.end, PICTURES / "watch-failed.svg")
 
 
 def shoot_pages(daemon: Daemon) -> None:
@@ -87,16 +102,17 @@ def shoot_pages(daemon: Daemon) -> None:
         browser.close()
 
 
-def lengthen(source: Path, target: Path, *, times: int) -> None:
-    """Write the video so many times in a row, as it is encoded."""
+def lengthen(source: Path, target: Path, *, times: int, sound: bool = True) -> None:
+    """Write the video so many times in a row, as it is encoded; with its sound, or without."""
     with av.open(target, "w") as output:
         with av.open(source) as film:
             length = Fraction(film.duration or 0, av.time_base) + Fraction(1, 10)  # sound begins before 0
-            streams = [output.add_stream_from_template(stream) for stream in film.streams]
+            kept = [stream for stream in film.streams if sound or stream.type != "audio"]
+            streams = {stream.index: output.add_stream_from_template(stream) for stream in kept}
         for number in range(times):
             with av.open(source) as film:
                 for packet in film.demux():
-                    if packet.pts is None or packet.dts is None:
+                    if packet.pts is None or packet.dts is None or packet.stream_index not in streams:
                         continue
                     shift = round(number * length / packet.time_base)
                     packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
@@ -113,8 +129,11 @@ def _await_prefect(daemon: Daemon) -> None:
         time.sleep(0.2)
 
 
-def record(command: str, address: str) -> str:
-    """Run a command line of jobctl on a terminal of its own, and give everything that it wrote there."""
+def record(command: str, address: str, *, code: int = 0) -> str:
+    """Run a command line of jobctl on a terminal of its own, and give everything that it wrote there.
+
+    DemoError when it ends with another exit code.
+    """
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
     program, *words = command.split()
@@ -131,24 +150,49 @@ def record(command: str, address: str) -> str:
         pass
     finally:
         os.close(ours)
-    if process.wait() != 0:
+    if process.wait() != code:
         raise DemoError(f"{command} ended with {process.returncode}: {written.decode(errors='replace')}")
     return written.decode()
 
 
-def draw_terminal(command: str, written: str, target: Path) -> None:
-    """Draw the fullest of the pictures that the live view showed, below the command and what it printed first."""
-    first, *frames = _REDRAW.split(written)
-    fullest = max(frames, key=_fullness)
-    console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True, color_system="truecolor")
-    screen = f"\x1b[32m$\x1b[0m {command}\n{first}{fullest.rstrip()}"
-    console.print(Text.from_ansi(screen.replace("\r\n", "\n")))
-    target.write_text(console.export_svg(title="jobctl", code_format=_SVG, unique_id="watch"), encoding="utf-8")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """What the live view of one job showed, picture by picture."""
+
+    command: str
+    """The command line that was typed."""
+    first: str
+    """What it printed before the first picture."""
+    pictures: tuple[str, ...]
+    """Every picture, in order."""
+    end: str
+    """The last one, which stays, and what is said below it."""
+
+    @classmethod
+    def read(cls, command: str, written: str) -> "View":
+        """Take apart what was written on a terminal."""
+        first, *pictures, end = _REDRAW.split(written)
+        return cls(command=command, first=first, pictures=tuple(pictures), end=end)
+
+    def begin(self) -> str:
+        """Give the first picture in which something is on its way."""
+        return next(picture for picture in self.pictures if " 0 %" not in picture and "%" in picture)
+
+    def middle(self) -> str:
+        """Give the fullest picture: with many bars that are neither empty nor full, then with many ended entries."""
+        return max(self.pictures, key=_fullness)
+
+    def draw(self, picture: str, target: Path) -> None:
+        """Draw one of the pictures below the command and what it printed first."""
+        console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True, color_system="truecolor")
+        screen = f"\x1b[32m$\x1b[0m {self.command}\n{self.first}{picture.rstrip()}"
+        console.print(Text.from_ansi(screen.replace("\r\n", "\n")))
+        svg = console.export_svg(title="jobctl", code_format=_SVG, unique_id=target.stem)
+        target.write_text(svg, encoding="utf-8")
 
 
-def _fullness(frame: str) -> tuple[int, int]:
-    """Prefer pictures with many bars that are neither empty nor full, then those with many ended entries."""
-    return sum(0 < int(percent) < 100 for percent in re.findall(r"(\d+) %", frame)), frame.count("✓")
+def _fullness(picture: str) -> tuple[int, int]:
+    return sum(0 < int(percent) < 100 for percent in re.findall(r"(\d+) %", picture)), picture.count("✓")
 
 
 def shoot_dashboard(browser: Browser, url: str, target: Path) -> None:

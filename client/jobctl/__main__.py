@@ -21,6 +21,12 @@ def main(argv: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    words = sys.argv[1:] if argv is None else argv
+    if words[:1] == ["__complete"]:
+        return _complete(words[1:])
+    if words[:1] == ["module"]:
+        # Its options are jobd's affair.
+        importlib.import_module("jobctl.module_command").delegate(words[1:])
     arguments = parse(argv)
     # gRPC's C library writes its own notes to standard error, across the live view; errors come as exceptions anyway.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -44,6 +50,11 @@ def find_command(name: str) -> Command:
     """Import the function that `module:function` names."""
     module, _, function = name.partition(":")
     return cast("Command", getattr(importlib.import_module(f"jobctl.{module}"), function))
+
+
+def _complete(words: list[str]) -> int:
+    # Not a command of the parser: it takes whatever was typed, and no help tells of it.
+    return int(importlib.import_module("jobctl.completion").complete(words))
 
 
 def _report(error: JobctlError, arguments: Arguments) -> None:

@@ -14,6 +14,14 @@ class Arguments(argparse.Namespace):
     """Where the daemon is."""
     token_file: str | None = None
     """Where its token is."""
+    context: str | None = None
+    """Which of the user's contexts it is."""
+    tls_ca: str | None = None
+    """The certificate of the authority that the daemon's must come from."""
+    tls_cert: str | None = None
+    """The certificate of the user."""
+    tls_key: str | None = None
+    """Its key."""
     no_color: bool = False
     """Whether colours are left out."""
     output: str = "text"
@@ -29,7 +37,7 @@ class Arguments(argparse.Namespace):
     input: list[str]
     """`PARAM=PATH`, each."""
     label: list[str]
-    """`KEY=VALUE`, each."""
+    """`KEY=VALUE`, each; where jobs are chosen, `KEY` as well."""
     priority: int | None = None
     """Overrides the job file's."""
     request_id: str = ""
@@ -52,6 +60,18 @@ class Arguments(argparse.Namespace):
     """States of jobs, in capitals."""
     name: str = ""
     """A name of jobs, or of a module."""
+    owner: str = ""
+    """Who submitted jobs."""
+    since: str = ""
+    """The time from which on jobs were submitted."""
+    until: str = ""
+    """The time before which jobs were submitted."""
+    all: bool = False
+    """Whether all jobs are watched."""
+    after_cursor: int | None = None
+    """The last cursor of a watch of all jobs; None for now."""
+    all_attempts: bool = False
+    """Whether the logs of earlier attempts are printed, too."""
     limit: int = 50
     """How many jobs to list."""
     entry: str = ""

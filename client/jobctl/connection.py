@@ -1,29 +1,32 @@
-"""The way to one daemon: its channel, its services, and its errors as this package's own."""
+"""The blocking way to one daemon: fulfils what talks wish for."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TypeVar
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from types import TracebackType
+from typing import Protocol, Self, TypeVar, cast
 
 import grpc
-from jobapi.v1 import artifact_service_pb2_grpc, job_service_pb2_grpc, module_service_pb2_grpc
+from google.protobuf.message import Message
 
-from jobctl.address import Endpoint
-from jobctl.errors import JobctlError
-from jobctl.patience import Outage, Patience
+from jobctl.channel import make_metadata, open_channel
+from jobctl.endpoint import Endpoint
+from jobctl.errors import UnreachableError
 from jobctl.reader import Call, Reader
+from jobctl.services import Services
 from jobctl.statuses import translate
+from jobctl.talk import Ask, Conversation, Open, Pause, Read, Send, SilenceError, Source, Talk, Wish, Work
+from jobctl.upload_call import UploadCall, UploadMethod
 
-_Request = TypeVar("_Request")
-_Response = TypeVar("_Response")
-_CALL_SECONDS = 10.0
-_OPTIONS: tuple[tuple[str, int], ...] = (
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.http2.max_pings_without_data", 0),
-    ("grpc.initial_reconnect_backoff_ms", 200),
-    ("grpc.max_reconnect_backoff_ms", 5_000),
-    ("grpc.max_receive_message_length", 64 * 1024 * 1024),  # the plan of a job with 10,000 entries
-)
+_T = TypeVar("_T")
+
+
+class _Method(Protocol):
+    def __call__(self, request: Message, *, timeout: float, metadata: object) -> object: ...
+
+
+class _StreamMethod(Protocol):
+    def __call__(self, request: Message, *, wait_for_ready: bool, metadata: object) -> Call[Message]: ...
 
 
 class Connection:
@@ -32,56 +35,115 @@ class Connection:
     def __init__(self, endpoint: Endpoint) -> None:
         """Hold a channel; the connection is made with the first call."""
         self.address = endpoint.address
-        self.metadata = (("authorization", f"Bearer {endpoint.token}"),) if endpoint.token else ()
-        # A proxy from the environment is for the outside, and cannot reach this machine's own ports.
-        options = [*_OPTIONS, ("grpc.enable_http_proxy", 0 if endpoint.address.is_local else 1)]
-        self._channel = grpc.insecure_channel(str(endpoint.address), options)
-        self.jobs = job_service_pb2_grpc.JobServiceStub(self._channel)
-        self.artifacts = artifact_service_pb2_grpc.ArtifactServiceStub(self._channel)
-        self.modules = module_service_pb2_grpc.ModuleServiceStub(self._channel)
-        self.server = job_service_pb2_grpc.ServerServiceStub(self._channel)
+        self.metadata = make_metadata(endpoint)
+        self._channel = open_channel(endpoint)
+        self._closed = False
+        self.services = Services(self._channel)
 
     def close(self) -> None:
         """Close the channel; calls that still run end."""
+        self._closed = True
         self._channel.close()
 
-    def ask(
-        self,
-        method: "grpc.UnaryUnaryMultiCallable[_Request, _Response]",
-        request: _Request,
-        *,
-        seconds: float = _CALL_SECONDS,
-    ) -> _Response:
-        """Make one call, which may take `seconds`."""
-        with self._translated():
-            return method(request, timeout=seconds, metadata=self.metadata)
+    def check_open(self) -> None:
+        """Raise `UnreachableError` after `close`."""
+        if self._closed:
+            raise UnreachableError("this client was closed", hint="make another one")
 
-    def insist(
-        self,
-        method: "grpc.UnaryUnaryMultiCallable[_Request, _Response]",
-        request: _Request,
-        *,
-        patience: Patience,
-        seconds: float = _CALL_SECONDS,
-    ) -> _Response:
-        """Make a call that is safe to repeat, again and again while the daemon is away and the patience lasts."""
-        outage = Outage(patience)
-        while True:
-            try:
-                return self.ask(method, request, seconds=seconds)
-            except JobctlError as error:
-                if error.code != "UNAVAILABLE":
-                    raise
-                outage.wait(error)
+    def run(self, talk: Talk[_T]) -> _T:
+        """Bring a talk to its end and give its result."""
+        with _Courier(self) as courier:
+            return courier.run(talk)
 
-    def stream(self, opening: "Callable[[], Call[_Response]]") -> Iterator[_Response]:
-        """Read a stream; it ends with the reader."""
-        with self._translated(), Reader(opening()) as reader:
-            yield from reader.read()
+    def iterate(self, source: Source[_T]) -> Iterator[_T]:
+        """Give what comes, piece by piece; the stream behind it ends with the reader."""
+        with _Courier(self) as courier:
+            while (item := courier.run(source.next())) is not None:
+                yield item
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def translated(self) -> Iterator[None]:
+        """Turn gRPC's errors into this package's."""
         try:
             yield
         except grpc.RpcError as error:
             raise translate(error, self.address) from error
+
+
+class _Stream:
+    """An open stream, read in a thread of its own."""
+
+    def __init__(self, call: Call[Message]) -> None:
+        self._seconds = 0.0
+        self._reader = Reader(call)
+        self._reader.__enter__()
+        self._messages = self._reader.read(lambda: self._seconds)
+
+    def read(self, seconds: float) -> Message | None:
+        """Read the next message; None at the end."""
+        self._seconds = seconds
+        try:
+            return next(self._messages, None)
+        except grpc.RpcError as error:
+            if self._reader.expired:
+                raise SilenceError from error
+            raise
+
+    def close(self) -> None:
+        """End it."""
+        self._reader.__exit__(None, None, None)
+
+
+class _Courier:
+    """Fulfils the wishes of a talk, or of the talks of one source; between these its stream stays open."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._stream: _Stream | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._close_stream()
+
+    def run(self, talk: Talk[_T]) -> _T:
+        """Bring a talk to its end; whatever interrupts it closes it."""
+        with closing(talk):
+            conversation = Conversation(talk)
+            while conversation.wish is not None:
+                try:
+                    with self._connection.translated():
+                        answer = self._fulfil(conversation.wish)
+                except Exception as error:  # noqa: BLE001 - the talk decides what it means
+                    conversation.fail(error)
+                else:
+                    conversation.answer(answer)
+            return conversation.result
+
+    def _fulfil(self, wish: Wish) -> object:
+        self._connection.check_open()
+        services, metadata = self._connection.services, self._connection.metadata
+        match wish:
+            case Ask():
+                ask = cast("_Method", wish.choose(services))
+                return ask(wish.request, timeout=wish.seconds, metadata=metadata)
+            case Open():
+                self._close_stream()
+                opening = cast("_StreamMethod", wish.choose(services))
+                self._stream = _Stream(opening(wish.request, wait_for_ready=wish.patient, metadata=metadata))
+                return None
+            case Read():
+                return self._stream.read(wish.seconds) if self._stream else None
+            case Pause():
+                time.sleep(wish.seconds)
+                return None
+            case Work():
+                return wish.function()
+            case Send():
+                return UploadCall(wish.make_requests()).run(cast("UploadMethod", wish.choose(services)), metadata)
+
+    def _close_stream(self) -> None:
+        stream, self._stream = self._stream, None
+        if stream:
+            stream.close()

@@ -7,16 +7,16 @@ from jobapi.v1 import job_pb2
 
 from jobctl.arguments import Arguments
 from jobctl.byte_bar import show_bytes
-from jobctl.client import Client
 from jobctl.download import refuse_existing
 from jobctl.errors import ArtifactGoneError, ArtifactNotFoundError, ServerError
 from jobctl.exit_codes import ExitCode
+from jobctl.session import connect
 from jobctl.states import job_state_name
 
 
 def download(arguments: Arguments) -> ExitCode:
     """Fetch artifacts, by default all public ones, and print the path of each."""
-    with Client.connect(arguments.address, arguments.token_file) as client:
+    with connect(arguments) as client:
         job = client.get(arguments.id)
         chosen = _choose(job, arguments.names)
         targets = [Path(arguments.to).expanduser() / _check_name(item.name) for item in chosen]

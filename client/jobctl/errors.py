@@ -107,6 +107,18 @@ class NotAllowedError(ServerError):
     reason = "FORBIDDEN"
 
 
+class NotOwnerError(NotAllowedError):
+    """The job belongs to somebody else."""
+
+    reason = "NOT_OWNER"
+
+
+class PathNotAllowedError(NotAllowedError):
+    """The daemon takes this file only as an upload."""
+
+    reason = "PATH_NOT_ALLOWED"
+
+
 class UnauthenticatedError(NotAllowedError):
     """The daemon wants a token."""
 
@@ -192,6 +204,70 @@ class OffsetOutOfRangeError(InvalidRequestError):
     """The offset lies beyond the end."""
 
     reason = "OFFSET_OUT_OF_RANGE"
+
+
+class UploadNotFoundError(NotFoundError):
+    """There is no such upload under way."""
+
+    reason = "UPLOAD_NOT_FOUND"
+
+
+class UploadBusyError(ServerError):
+    """Another stream is sending to this upload."""
+
+    reason = "UPLOAD_BUSY"
+
+    @property
+    def transient(self) -> bool:
+        """Whether the same call may succeed a little later: when the daemon has seen the end of the other."""
+        return True
+
+
+class DigestMismatchError(ServerError):
+    """The bytes that arrived are not those that were promised."""
+
+    reason = "DIGEST_MISMATCH"
+
+
+class ArtifactChangedError(ServerError):
+    """The artifact has another content than before."""
+
+    reason = "ARTIFACT_CHANGED"
+
+
+class LimitExceededError(ServerError):
+    """The request is larger than a limit of the daemon allows; its name is in `metadata` under `limit`."""
+
+    reason = "LIMIT_EXCEEDED"
+
+    @property
+    def transient(self) -> bool:
+        """Whether the same call may succeed a little later: it will not."""
+        return False
+
+
+class TooManyError(ServerError):
+    """There are as many already as a limit of the daemon allows; its name is in `metadata` under `limit`."""
+
+    reason = "TOO_MANY"
+
+
+class SequenceOutOfRangeError(InvalidRequestError):
+    """The sequence lies beyond the job's last event."""
+
+    reason = "SEQUENCE_OUT_OF_RANGE"
+
+
+class CursorOutOfRangeError(InvalidRequestError):
+    """The cursor is not one that can be gone on from."""
+
+    reason = "CURSOR_OUT_OF_RANGE"
+
+
+class LogsRemovedError(NotFoundError):
+    """The logs of the job were removed."""
+
+    reason = "LOGS_REMOVED"
 
 
 class StorageError(ServerError):

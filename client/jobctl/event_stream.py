@@ -2,28 +2,16 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 
-import grpc
 from jobapi.v1 import job_pb2, job_service_pb2
 
 from jobctl.address import Address
 from jobctl.errors import JobctlError, TimedOutError, UnreachableError
 from jobctl.patience import Outage, Patience
-from jobctl.reader import Call, Reader
 from jobctl.states import is_terminal, is_terminal_event
-from jobctl.statuses import translate
-
-
-class WatchMethod(Protocol):
-    """The daemon's Watch."""
-
-    def __call__(
-        self, request: job_service_pb2.WatchRequest, *, wait_for_ready: bool
-    ) -> Call[job_service_pb2.WatchResponse]:
-        """Open a stream."""
+from jobctl.talk import SilenceError, Talk, open_stream, pause, read
 
 
 @dataclass(slots=True, kw_only=True)
@@ -34,8 +22,6 @@ class EventStream:
     the patience allows, `TimedOutError` when `timeout` seconds are over, and what the daemon answers otherwise.
     """
 
-    call: WatchMethod
-    """The daemon's Watch."""
     address: Address
     """Where the daemon is, to be told in errors."""
     job_id: str
@@ -51,47 +37,58 @@ class EventStream:
     on_outage: Callable[[JobctlError], None] = lambda _error: None
     """Told of each interruption."""
     _ended: bool = field(default=False, init=False)
+    _open: bool = field(default=False, init=False)
+    _outage: Outage = field(init=False)
+    _deadline: float = field(init=False)
 
-    def __iter__(self) -> Iterator[job_pb2.Job | job_pb2.Event]:
-        """Watch to the end."""
-        deadline = time.monotonic() + (math.inf if self.timeout is None else self.timeout)
-        outage = Outage(self.patience)
+    def __post_init__(self) -> None:
+        """Let the time run."""
+        self._outage = Outage(self.patience)
+        self._deadline = time.monotonic() + (math.inf if self.timeout is None else self.timeout)
+
+    def next(self) -> Talk[job_pb2.Job | job_pb2.Event | None]:
+        """Watch until there is something to tell; None after the job's end."""
         while not self._ended:
             try:
-                yield from self._read_stream(outage, deadline)
+                if (item := (yield from self._read())) is not None:
+                    return item
             except JobctlError as error:
+                self._open = False
                 if not (self.resuming and error.transient):
                     raise
                 self.on_outage(error)
-                outage.wait(error, deadline)
+                yield from pause(self._outage.delay(error, self._deadline))
+        return None
 
-    def _read_stream(self, outage: Outage, deadline: float) -> Iterator[job_pb2.Job | job_pb2.Event]:
-        request = job_service_pb2.WatchRequest(id=self.job_id, after_sequence=self.sequence)
-        call = self.call(request, wait_for_ready=self.resuming)
-        with Reader(call) as reader:
-            try:
-                for message in reader.read(lambda: self._limit(outage, deadline)):
-                    yield from self._take(message, outage)
-                    if self._ended:
-                        return
-            except grpc.RpcError as error:
-                raise self._explain(error, expired=reader.expired, deadline=deadline) from error
-        if not self._ended:
+    def _read(self) -> Talk[job_pb2.Job | job_pb2.Event | None]:
+        kind = job_service_pb2.WatchResponse
+        if not self._open:
+            request = job_service_pb2.WatchRequest(id=self.job_id, after_sequence=self.sequence)
+            yield from open_stream(lambda to: to.jobs.Watch, request, kind, patient=self.resuming)
+            self._open = True
+        try:
+            message = yield from read(kind, self._limit())
+        except SilenceError as error:
+            raise self._explain_silence() from error
+        if message is None:
             raise self._interrupted("the daemon ended the stream before the job had ended")
+        return self._take(message)
 
-    def _limit(self, outage: Outage, deadline: float) -> float:
-        return max(0.0, min(self.patience.silence, outage.remaining(), deadline - time.monotonic()))
+    def _limit(self) -> float:
+        left = self._deadline - time.monotonic()
+        return max(0.0, min(self.patience.silence, self._outage.remaining(), left))
 
-    def _take(self, message: job_service_pb2.WatchResponse, outage: Outage) -> Iterator[job_pb2.Job | job_pb2.Event]:
+    def _take(self, message: job_service_pb2.WatchResponse) -> job_pb2.Job | job_pb2.Event | None:
         match message.WhichOneof("message"):
             case "snapshot":
-                outage.connect()
-                yield self._take_snapshot(message.snapshot)
+                self._outage.connect()
+                return self._take_snapshot(message.snapshot)
             case "event" if message.event.sequence > self.sequence:
-                outage.end()
-                yield self._take_event(message.event)
+                self._outage.end()
+                return self._take_event(message.event)
             case "heartbeat":
-                outage.end()
+                self._outage.end()
+        return None
 
     def _take_snapshot(self, job: job_pb2.Job) -> job_pb2.Job:
         self.job_id = job.id
@@ -107,12 +104,10 @@ class EventStream:
         self._ended = is_terminal_event(event)
         return event
 
-    def _explain(self, error: grpc.RpcError, *, expired: bool, deadline: float) -> JobctlError:
-        if expired and time.monotonic() >= deadline:
+    def _explain_silence(self) -> JobctlError:
+        if time.monotonic() >= self._deadline:
             return TimedOutError(f"timed out after {self.timeout:g} s" if self.timeout is not None else "")
-        if expired:
-            return self._interrupted("the daemon gave no sign of life")
-        return translate(error, self.address)
+        return self._interrupted("the daemon gave no sign of life")
 
     def _interrupted(self, what: str) -> UnreachableError:
         return UnreachableError(

@@ -42,6 +42,12 @@ _URGENCY = [
 _QUIET = {job_pb2.ENTRY_STATE_PENDING, job_pb2.ENTRY_STATE_SUCCEEDED, job_pb2.ENTRY_STATE_SKIPPED}
 _BAR = 20
 _NAME = 32
+_LEAST_BAR = 5
+_LEAST_NAME = 10
+_PERCENT = 8
+"""How much `100 %` takes, with the space around it."""
+_BESIDE = 17
+"""How much of an entry's line stands around its name: the indent, the mark, the time."""
 _TAIL = 5
 _FEWEST = 6
 
@@ -58,12 +64,15 @@ class Frame:
     """How fast its entries go."""
     height: int | None = None
     """The number of lines there is room for; None for any number."""
+    columns: int | None = None
+    """How wide the screen is; None for any width. Names and bars shrink on a narrow one, before texts are cut."""
     _width: int = field(default=_NAME, init=False)
 
     def __post_init__(self) -> None:
         """Measure the column of names once for all lines."""
         widths = (len(entry.name) for step in self.job.steps for entry in step.entries)
-        self._width = min(_NAME, max(widths, default=0))
+        room = _NAME if self.columns is None else max(_LEAST_NAME, self.columns - _BESIDE - _BAR - _PERCENT)
+        self._width = min(_NAME, room, max(widths, default=0))
 
     def draw(self) -> list[Text]:
         """Give the lines; where there is little room, quiet steps and then quiet entries are only counted."""
@@ -118,12 +127,13 @@ class Frame:
 
     def _draw_entry(self, step: str, entry: job_pb2.Entry) -> Text:
         mark, style = _MARKS.get(entry.state, (self._spin(), "cyan"))
-        line = Text("    ").append(mark, style=style).append(f" {_fit(escape(entry.name)):<{self._width}}")
+        line = Text("    ").append(mark, style=style).append(f" {_fit(escape(entry.name), self._width):<{self._width}}")
         line.append(f" {self._elapsed(entry) if entry.HasField('start_time') else '':>8}  ", style="dim")
         if entry.state == job_pb2.ENTRY_STATE_RUNNING and entry.HasField("progress_percent"):
-            _append_bar(line, entry.progress_percent)
             left = self.paces.left(step, entry.name, self.now)
-            line.append(f"{format_estimate(left)} left  " if left else "", style="dim")
+            told = f"{format_estimate(left)} left  " if left else ""
+            _append_bar(line, entry.progress_percent, self._measure_bar(told))
+            line.append(told, style="dim")
         if entry.attempt > 1:
             line.append(f"attempt {entry.attempt}  ", style="yellow")
         return line.append(escape(_explain(entry)), style="red" if entry.HasField("failure") else "")
@@ -139,6 +149,11 @@ class Frame:
     def _elapsed(self, item: job_pb2.Job | job_pb2.Entry) -> str:
         end = to_datetime(item.end_time) if item.HasField("end_time") else self.now
         return format_duration((end - to_datetime(item.start_time)).total_seconds())
+
+    def _measure_bar(self, told: str) -> int:
+        """Give the length of a bar that leaves room for the estimate; one that would say little is left out."""
+        room = _BAR if self.columns is None else self.columns - _BESIDE - self._width - _PERCENT - len(told)
+        return min(_BAR, room) if room >= _LEAST_BAR else 0
 
     def _spin(self) -> str:
         return _SPINNER[int(self.now.timestamp() * 5) % len(_SPINNER)]
@@ -165,10 +180,10 @@ def _explain(entry: job_pb2.Entry) -> str:
     return entry.status if entry.state == job_pb2.ENTRY_STATE_RUNNING else entry.reason
 
 
-def _append_bar(line: Text, percent: float) -> None:
-    done = round(_BAR * min(max(percent, 0.0), 100.0) / 100)
-    line.append("━" * done, style="cyan").append("━" * (_BAR - done), style="grey37").append(f" {percent:3.0f} %  ")
+def _append_bar(line: Text, percent: float, length: int) -> None:
+    done = round(length * min(max(percent, 0.0), 100.0) / 100)
+    line.append("━" * done, style="cyan").append("━" * (length - done), style="grey37").append(f" {percent:3.0f} %  ")
 
 
-def _fit(name: str) -> str:
-    return name if len(name) <= _NAME else name[: _NAME - 1] + "…"
+def _fit(name: str, width: int) -> str:
+    return name if len(name) <= width else name[: width - 1] + "…"

@@ -7,19 +7,19 @@ import webbrowser
 from jobctl.answers import print_answer
 from jobctl.arguments import Arguments
 from jobctl.batch import do_each
-from jobctl.client import Client
 from jobctl.errors import NotFoundError
 from jobctl.exit_codes import ExitCode
 from jobctl.job_tables import format_job
 from jobctl.json_output import dump_document, dump_line, to_json
 from jobctl.output_format import OutputFormat
+from jobctl.session import connect
 from jobctl.states import is_terminal, job_state_name
 from jobctl.terminal import escape, say
 
 
 def get(arguments: Arguments) -> ExitCode:
     """Tell everything known of a job."""
-    with Client.connect(arguments.address, arguments.token_file) as client:
+    with connect(arguments) as client:
         job = client.get(arguments.id)
     print_answer(
         arguments.output,
@@ -40,7 +40,7 @@ def cancel(arguments: Arguments) -> ExitCode:
         if not (arguments.json or is_terminal(job.state)):
             say(f"its processes are being ended; watch: jobctl watch {job.id}")
 
-    with Client.connect(arguments.address, arguments.token_file) as client:
+    with connect(arguments) as client:
         return do_each(arguments.ids, cancel_one, json=arguments.json)
 
 
@@ -51,24 +51,27 @@ def delete(arguments: Arguments) -> ExitCode:
         gone = client.delete(job_id)
         print(dump_line({"id": gone}) if arguments.json else gone, flush=True)
 
-    with Client.connect(arguments.address, arguments.token_file) as client:
+    with connect(arguments) as client:
         return do_each(arguments.ids, delete_one, json=arguments.json)
 
 
 def open_dashboard(arguments: Arguments) -> ExitCode:
-    """Print where the dashboard shows the job, and open it in a browser when a person is there to see it."""
-    with Client.connect(arguments.address, arguments.token_file) as client:
-        job = client.get(arguments.id)
-        if not job.dashboard_url:
-            status = client.info().prefect_status
+    """Print where the dashboard shows the job, and open it in a browser when a person is there to see it.
+
+    The address holds the dashboard's password, behind its `#`: the browser keeps it and does not ask for it again.
+    """
+    with connect(arguments) as client:
+        url = client.open_dashboard(arguments.id)
+        if not url:
+            job, status = client.get(arguments.id), client.info().prefect_status
             raise NotFoundError(
                 f"no dashboard shows the job {job.id} yet: it is {job_state_name(job.state)}",
                 hint=f"Prefect: {status}" if status else "",
             )
-    print(escape(job.dashboard_url), flush=True)
+    print(escape(url), flush=True)
     # The address comes from the daemon: only one of the web is handed to a browser.
-    if _has_browser() and not arguments.print_only and job.dashboard_url.startswith(("http://", "https://")):
-        webbrowser.open(job.dashboard_url)
+    if _has_browser() and not arguments.print_only and url.startswith(("http://", "https://")):
+        webbrowser.open(url)
     return ExitCode.SUCCEEDED
 
 

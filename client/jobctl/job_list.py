@@ -63,7 +63,7 @@ def follow_list(jobs: JobList, display: ListDisplay, *, every: float = _EVERY_SE
                     if not (jobs.asked and error.transient):
                         raise
                     display.show_outage(error)
-                    outage.wait(error)
+                    time.sleep(outage.delay(error))
                     continue
                 outage.end()
                 display.show(jobs.jobs, changes)

@@ -11,9 +11,9 @@ from jobctl.terminal import escape
 from jobctl.units import format_duration, format_size, format_time, now, to_datetime
 
 _HEAD = ("ID", "NAME", "STATE", "ENTRIES", "SUBMITTED", "TOOK", "REASON")
-_WIDE_HEAD = ("VERSION", "PRIORITY", "STARTED", "ENDED", "RETRY OF", "RECORD", "LABELS", "DASHBOARD")
+_WIDE_HEAD = ("VERSION", "OWNER", "PRIORITY", "STARTED", "ENDED", "RETRY OF", "RECORD", "LABELS", "DASHBOARD")
 _ENTRY_HEAD = ("ENTRY", "MODULE", "STATE", "ATTEMPT", "TOOK", "ABOUT")
-_ENTRY_WIDE_HEAD = ("STARTED", "ENDED", "TAKES", "MAKES")
+_ENTRY_WIDE_HEAD = ("STARTED", "ENDED", "CPU", "MEMORY", "TAKES", "MAKES")
 
 
 def format_jobs(jobs: Iterable[job_pb2.Job], *, wide: bool = False) -> list[str]:
@@ -32,6 +32,7 @@ def format_job(job: job_pb2.Job, *, wide: bool = False) -> list[str]:
         ("name", job.name),
         ("version", job.version),
         ("state", job_state_name(job.state) + (f": {job.reason}" if job.reason else "")),
+        ("owner", job.owner),
         ("priority", str(job.priority)),
         ("labels", _format_labels(job)),
         ("retry of", job.retry_of),
@@ -58,6 +59,7 @@ def _make_more_of_job_row(job: job_pb2.Job) -> tuple[str, ...]:
     times = (_format_start(job), _format_end(job))
     return (
         job.version,
+        job.owner,
         str(job.priority),
         *times,
         job.retry_of,
@@ -103,8 +105,15 @@ def _make_entry_row(step: job_pb2.Step, entry: job_pb2.Entry, *, wide: bool) -> 
     about = entry.failure.message or entry.reason or entry.status
     attempt = str(entry.attempt or "")
     row = (f"{step.name}/{entry.name}", entry.module, entry_state_name(entry.state), attempt, _elapsed(entry), about)
-    more = (_format_start(entry), _format_end(entry), ", ".join(entry.inputs), ", ".join(entry.outputs))
-    return row + more if wide else row
+    times = (_format_start(entry), _format_end(entry))
+    return (*row, *times, *_format_usage(entry), ", ".join(entry.inputs), ", ".join(entry.outputs)) if wide else row
+
+
+def _format_usage(entry: job_pb2.Entry) -> tuple[str, str]:
+    if not entry.HasField("usage"):
+        return "", ""
+    cpu = format_duration(entry.usage.cpu_time.ToTimedelta().total_seconds())
+    return cpu, format_size(entry.usage.max_rss_bytes) if entry.usage.HasField("max_rss_bytes") else ""
 
 
 def _format_artifacts(artifacts: Iterable[job_pb2.Artifact]) -> list[str]:

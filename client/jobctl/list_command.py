@@ -16,6 +16,8 @@ from jobctl.job_tables import format_jobs
 from jobctl.json_output import to_json
 from jobctl.list_display import JsonLines, ListDisplay, LiveTable, PlainLines
 from jobctl.output_format import OutputFormat
+from jobctl.selection import parse_moment, parse_selectors
+from jobctl.session import connect
 from jobctl.states import parse_job_state
 from jobctl.terminal import can_redraw
 
@@ -23,7 +25,7 @@ from jobctl.terminal import can_redraw
 def list_jobs(arguments: Arguments) -> ExitCode:
     """List jobs, newest first; or show the list, and how it changes, until Ctrl-C."""
     display = _choose_display(arguments) if arguments.watch else None
-    with Client.connect(arguments.address, arguments.token_file) as client:
+    with connect(arguments) as client:
         fetch = _prepare(client, arguments)
         if display:
             return follow_list(JobList(fetch=fetch, look=client.get), display)
@@ -38,8 +40,16 @@ def list_jobs(arguments: Arguments) -> ExitCode:
 
 
 def _prepare(client: Client, arguments: Arguments) -> Callable[[], Iterator[job_pb2.Job]]:
-    states = [parse_job_state(name) for name in arguments.state]
-    return partial(client.list_jobs, states=states, name=arguments.name, limit=arguments.limit or None)
+    return partial(
+        client.list_jobs,
+        states=[parse_job_state(name) for name in arguments.state],
+        name=arguments.name,
+        labels=parse_selectors(arguments.label),
+        owner=arguments.owner,
+        since=parse_moment(arguments.since, "--since"),
+        until=parse_moment(arguments.until, "--until"),
+        limit=arguments.limit or None,
+    )
 
 
 def _choose_display(arguments: Arguments) -> ListDisplay:

@@ -46,7 +46,7 @@ class LiveDisplay(Display):
         """End drawing and leave the last picture, in full height."""
         self._live.stop()
         if self._view.job.id:
-            self._print(self._frame().draw())
+            self._console.print(Group(*(_fit(line) for line in self._frame().draw())))
 
     def show_job(self, job: job_pb2.Job) -> None:
         """Draw this from now on."""
@@ -80,7 +80,7 @@ class LiveDisplay(Display):
         return Group(*(_fit(line) for line in lines))
 
     def _frame(self, height: int | None = None) -> Frame:
-        return Frame(job=self._view.job, paces=self._view.paces, now=now(), height=height)
+        return Frame(job=self._view.job, paces=self._view.paces, now=now(), height=height, columns=self._console.width)
 
     def _print(self, lines: list[Text]) -> None:
         for line in lines:

@@ -1,66 +1,99 @@
 """Logs that outlive their connection."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
 from dataclasses import dataclass, field
 
 from jobapi.v1 import job_service_pb2
 
 from jobctl.errors import JobctlError
 from jobctl.patience import Outage, Patience
+from jobctl.talk import Talk, ask, open_stream, pause, read
 
-OpenLogs = Callable[[job_service_pb2.LogsRequest], Iterator[job_service_pb2.LogsResponse]]
-"""Opens a stream of logs; it raises this package's errors."""
 Log = tuple[str, str, int]
 """One log: its step, entry and attempt."""
 _LONGEST_TAIL = 16 * 1024 * 1024
 _TAIL_SLACK = 1024 * 1024
+_MOST_POSITIONS = 10_000
 
 
 @dataclass(slots=True, kw_only=True)
 class LogStream:
     """Yields each piece of each log once: after an interruption it asks again, and drops what it has had."""
 
-    open_stream: OpenLogs
-    """Opens the stream."""
     request: job_service_pb2.LogsRequest
     """What is asked for."""
-    probe: Callable[[], object]
-    """Asks the daemon for something small; raises this package's errors. A silent log tells nothing of the daemon."""
     patience: Patience = field(default_factory=Patience)
     """How long to wait for the daemon."""
     tail: int | None = None
     """How many of the last lines of each log to begin with; None for all."""
     _probed: bool = field(default=False, init=False)
+    _open: bool = field(default=False, init=False)
+    _outage: Outage = field(init=False)
     _ends: dict[Log, int] = field(default_factory=dict, init=False)
+    _last: deque[job_service_pb2.LogsResponse] | None = field(default=None, init=False)
 
-    def __iter__(self) -> Iterator[job_service_pb2.LogsResponse]:
-        """Read to the end."""
-        if self.tail is not None:
-            present = job_service_pb2.LogsRequest()
-            present.CopyFrom(self.request)
-            present.follow = False
-            yield from keep_last(self._read(present), self.tail)
-        if self.tail is None or self.request.follow:
-            # What was read for the tail counts as seen, and is not given again.
-            yield from self._read(self.request)
+    def __post_init__(self) -> None:
+        """Begin with the daemon present."""
+        self._outage = Outage(self.patience)
 
-    def _read(self, request: job_service_pb2.LogsRequest) -> Iterator[job_service_pb2.LogsResponse]:
-        outage = Outage(self.patience)
+    def next(self) -> Talk[job_service_pb2.LogsResponse | None]:
+        """Read the next piece; None at the end."""
+        if self.tail is not None and self._last is None:
+            self._last = yield from self._read_last(self.tail)
+        if self._last:
+            return self._last.popleft()
+        # What was read for the tail counts as seen, and is not given again.
+        return (yield from self._read(self.request)) if self.tail is None or self.request.follow else None
+
+    def _read_last(self, count: int) -> Talk[deque[job_service_pb2.LogsResponse]]:
+        present = job_service_pb2.LogsRequest()
+        present.CopyFrom(self.request)
+        present.follow = False
+        present.tail_lines = count
+        tails: dict[Log, _Tail] = {}
+        while (piece := (yield from self._read(present))) is not None:
+            tails.setdefault((piece.step, piece.entry, piece.attempt), _Tail(count)).take(piece)
+        return deque(piece for log, tail in tails.items() if (piece := tail.cut(log)).data)
+
+    def _read(self, request: job_service_pb2.LogsRequest) -> Talk[job_service_pb2.LogsResponse | None]:
         while True:
             try:
-                self.probe()
-                outage.connect()
-                self._probed = True
-                for piece in self.open_stream(request):
-                    outage.end()
-                    if self._cut(piece):
-                        yield piece
+                if not self._open:
+                    yield from self._start(request)
+                piece = yield from read(job_service_pb2.LogsResponse)
             except JobctlError as error:
+                self._open = False
                 if not (self._probed and error.transient):
                     raise
-                outage.wait(error)
-            else:
-                return
+                yield from pause(self._outage.delay(error))
+                continue
+            if piece is None:
+                self._open = False
+                return None
+            self._outage.end()
+            if self._cut(piece):
+                return piece
+
+    def _start(self, request: job_service_pb2.LogsRequest) -> Talk[None]:
+        # A silent log tells nothing of the daemon, so it is asked for something small first.
+        yield from ask(lambda to: to.jobs.Get, job_service_pb2.GetRequest(id=request.id))
+        self._outage.connect()
+        self._probed = True
+        yield from open_stream(lambda to: to.jobs.Logs, self._go_on(request), job_service_pb2.LogsResponse)
+        self._open = True
+
+    def _go_on(self, request: job_service_pb2.LogsRequest) -> job_service_pb2.LogsRequest:
+        """Ask for what comes after what was had; of each entry, the attempts come one after another."""
+        rest = job_service_pb2.LogsRequest()
+        rest.CopyFrom(request)
+        latest: dict[tuple[str, str], tuple[int, int]] = {}
+        for (step, entry, attempt), end in self._ends.items():
+            latest[step, entry] = max(latest.get((step, entry), (0, 0)), (attempt, end))
+        # Where a tail begins is for the daemon to find, so a tail is asked for anew.
+        if not request.HasField("tail_lines") and len(latest) <= _MOST_POSITIONS:
+            for (step, entry), (attempt, offset) in latest.items():
+                rest.after.add(step=step, entry=entry, attempt=attempt, offset=offset)
+        return rest
 
     def _cut(self, piece: job_service_pb2.LogsResponse) -> bool:
         log = (piece.step, piece.entry, piece.attempt)
@@ -97,15 +130,10 @@ class _Tail:
             start = self._data.rfind(b"\n", 0, start)
         return bytes(self._data[start + 1 :][-_LONGEST_TAIL:]) if self._count else b""
 
-
-def keep_last(pieces: Iterable[job_service_pb2.LogsResponse], count: int) -> Iterator[job_service_pb2.LogsResponse]:
-    """Give the last `count` lines of each log as one piece, at most 16 MiB of it, when all pieces have come."""
-    tails: dict[Log, _Tail] = {}
-    for piece in pieces:
-        tails.setdefault((piece.step, piece.entry, piece.attempt), _Tail(count)).take(piece)
-    for (step, entry, attempt), tail in tails.items():
-        data = tail.lines()
-        if data:
-            yield job_service_pb2.LogsResponse(
-                step=step, entry=entry, attempt=attempt, offset=tail.end - len(data), data=data
-            )
+    def cut(self, log: Log) -> job_service_pb2.LogsResponse:
+        """Give the last lines as one piece of the log, at most 16 MiB of them."""
+        step, entry, attempt = log
+        data = self.lines()
+        return job_service_pb2.LogsResponse(
+            step=step, entry=entry, attempt=attempt, offset=self.end - len(data), data=data
+        )

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from jobapi.v1 import job_service_pb2
 
 from jobctl.arguments import Arguments
-from jobctl.client import Client
 from jobctl.exit_codes import ExitCode
 from jobctl.place import Place
+from jobctl.session import connect
 from jobctl.terminal import escape_bytes, say
 
 _LONGEST_LINE = 64 * 1024
@@ -18,7 +18,7 @@ def logs(arguments: Arguments) -> ExitCode:
     """Print the logs of a job or of one entry, as far as they go or to their end."""
     place = Place.parse(arguments.entry)
     try:
-        with Client.connect(arguments.address, arguments.token_file) as client:
+        with connect(arguments) as client:
             # From here on the full id: @latest may be another job after an interruption.
             job_id = client.get(arguments.id).id
             pieces = client.logs(
@@ -26,6 +26,7 @@ def logs(arguments: Arguments) -> ExitCode:
                 step=place.step,
                 entry=place.entry,
                 attempt=arguments.attempt,
+                all_attempts=arguments.all_attempts,
                 follow=arguments.follow,
                 tail=arguments.tail,
             )

@@ -48,13 +48,13 @@ class Outage:
         """Tell how many seconds of patience are left."""
         return max(0.0, min(self._since, time.monotonic()) + self._patience.outage - time.monotonic())
 
-    def wait(self, error: JobctlError, until: float = math.inf) -> None:
-        """Pause before the next try, not beyond the monotonic time `until`; raise the error when patience has ended."""
+    def delay(self, error: JobctlError, until: float = math.inf) -> float:
+        """Give the seconds until the next try, not beyond the monotonic time `until`; raise when patience has ended."""
         self._since = min(self._since, time.monotonic())
         self._failures += 1
         if self.remaining() <= 0 or self._failures > self._patience.tries:
             raise error
         # Jitter, because a restarted daemon would otherwise meet all of its watchers at once.
         pause = self._delay * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
-        time.sleep(max(0.0, min(pause, self.remaining(), until - time.monotonic())))
         self._delay = min(self._delay * 2, self._patience.last_delay)
+        return max(0.0, min(pause, self.remaining(), until - time.monotonic()))

@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from jobapi.v1 import job_service_pb2
 
@@ -10,13 +11,14 @@ from jobctl.acceptance import check_following, follow_accepted, tell_accepted
 from jobctl.arguments import Arguments
 from jobctl.byte_bar import show_bytes
 from jobctl.client import Client
-from jobctl.errors import InvalidJobError, JobctlError, UsageError
+from jobctl.errors import InvalidJobError, JobctlError, PathNotAllowedError, UsageError
 from jobctl.exit_codes import ExitCode
 from jobctl.job_file import FoundInput, JobFile, find_inputs, require_inputs
 from jobctl.json_output import dump_document, dump_line, to_json
 from jobctl.plan_tables import format_plan
+from jobctl.session import connect
 from jobctl.tar_stream import measure
-from jobctl.terminal import say
+from jobctl.terminal import escape, say
 from jobctl.violations import count, make_error, read_violations
 
 
@@ -35,7 +37,7 @@ def submit(arguments: Arguments) -> ExitCode:
     check_following(arguments)
     _check_files(arguments)
     files = [JobFile.read(name) for name in arguments.files]
-    with Client.connect(arguments.address, arguments.token_file) as client:
+    with connect(arguments) as client:
         plans = _check(client, files)
         checked = [_find_inputs(file, plan, arguments) for file, plan in zip(files, plans, strict=True)]
         if arguments.dry_run:
@@ -77,13 +79,7 @@ def _find_inputs(file: JobFile, plan: job_service_pb2.Plan, arguments: Arguments
 def _submit(client: Client, item: _Checked, labels: dict[str, str], arguments: Arguments) -> str:
     request_id = arguments.request_id or str(uuid.uuid4())
     try:
-        answer = client.submit(
-            item.file.content,
-            request_id=request_id,
-            inputs=_provide(client, item.inputs, arguments),
-            priority=arguments.priority,
-            labels=labels,
-        )
+        answer = _send(client, item, labels, arguments, request_id)
     except JobctlError as error:
         error.violations = tuple(replace(violation, file=item.file.label) for violation in error.violations)
         if error.code == "DEADLINE_EXCEEDED":
@@ -93,15 +89,39 @@ def _submit(client: Client, item: _Checked, labels: dict[str, str], arguments: A
     return answer.job.id
 
 
-def _provide(client: Client, found: Iterable[FoundInput], arguments: Arguments) -> list[job_service_pb2.JobInput]:
+def _send(
+    client: Client, item: _Checked, labels: dict[str, str], arguments: Arguments, request_id: str
+) -> job_service_pb2.SubmitResponse:
+    def send(inputs: list[job_service_pb2.JobInput]) -> job_service_pb2.SubmitResponse:
+        return client.submit(
+            item.file.content, request_id=request_id, inputs=inputs, priority=arguments.priority, labels=labels
+        )
+
+    try:
+        return send(_provide(client, item.inputs, upload=arguments.upload))
+    except PathNotAllowedError:
+        return send(_provide(client, item.inputs, upload=True))
+
+
+def _provide(client: Client, found: Iterable[FoundInput], *, upload: bool) -> list[job_service_pb2.JobInput]:
     inputs = []
     for item in found:
-        if item.path and client.address.is_local and not arguments.upload:
+        if item.path and client.address.is_local and not upload:
             inputs.append(client.make_input(item.key, item.path))
         elif item.path:
-            with show_bytes(f"sending {item.path.name}", measure(item.path)) as on_bytes:
-                inputs.append(client.make_input(item.key, item.path, upload=True, on_bytes=on_bytes))
+            inputs.append(_send_input(client, item.key, item.path))
     return inputs
+
+
+def _send_input(client: Client, key: str, path: Path) -> job_service_pb2.JobInput:
+    existing: list[str] = []
+    with show_bytes(f"sending {path.name}", measure(path)) as on_bytes:
+        made = client.make_input(
+            key, path, upload=True, on_bytes=on_bytes, on_existing=lambda: existing.append(path.name)
+        )
+    for name in existing:
+        say(f"{escape(name)} is already there")
+    return made
 
 
 def _show_plans(checked: Sequence[_Checked], arguments: Arguments) -> ExitCode:

@@ -11,12 +11,20 @@ from jobctl.errors import InvalidInputError, LocalFileError
 _BLOCK = 512
 
 
-def read_tar(folder: Path, chunk: int) -> Iterator[bytes]:
-    """Yield the tar of a folder, its files named relative to it, in a fixed order and in pieces of at most `chunk`.
+def read_tar(folder: Path, chunk: int, offset: int = 0) -> Iterator[bytes]:
+    """Yield the tar of a folder from byte `offset` on, in pieces of at most `chunk`.
 
-    A link to a file is taken as the file. Raises `InvalidInputError` for what is neither a file nor a folder, and
-    for a file that changes its size meanwhile.
+    Its files are named relative to it, in a fixed order: the tar is the same as long as the folder is. A link to a file
+    is taken as the file. Raises `InvalidInputError` for what is neither a file nor a folder, and for a file that
+    changes its size meanwhile.
     """
+    for data in _make_tar(folder, chunk):
+        if offset < len(data):
+            yield data[offset:] if offset else data
+        offset = max(0, offset - len(data))
+
+
+def _make_tar(folder: Path, chunk: int) -> Iterator[bytes]:
     for path, name in _walk(folder):
         information = _describe(path, name)
         yield information.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
@@ -26,10 +34,11 @@ def read_tar(folder: Path, chunk: int) -> Iterator[bytes]:
     yield b"\0" * (2 * _BLOCK)
 
 
-def read_file(path: Path, chunk: int) -> Iterator[bytes]:
-    """Yield the bytes of a file in pieces of at most `chunk`."""
+def read_file(path: Path, chunk: int, offset: int = 0) -> Iterator[bytes]:
+    """Yield the bytes of a file from byte `offset` on, in pieces of at most `chunk`; raise `LocalFileError`."""
     try:
         with path.open("rb") as file:
+            file.seek(offset)
             while data := file.read(chunk):
                 yield data
     except OSError as error:
@@ -37,10 +46,13 @@ def read_file(path: Path, chunk: int) -> Iterator[bytes]:
 
 
 def measure(path: Path) -> int:
-    """Give the number of bytes of a file, or of all files below a folder."""
-    if path.is_dir():
-        return sum(item.stat().st_size for item, _ in _walk(path) if item.is_file())
-    return path.stat().st_size
+    """Give the number of bytes of a file, or of all files below a folder; raise `LocalFileError`."""
+    try:
+        if path.is_dir():
+            return sum(item.stat().st_size for item, _ in _walk(path) if item.is_file())
+        return path.stat().st_size
+    except OSError as error:
+        raise LocalFileError(f"cannot read {path}: {error.strerror}") from error
 
 
 def _walk(folder: Path) -> Iterator[tuple[Path, str]]:

@@ -38,6 +38,15 @@ def to_datetime(stamp: Timestamp) -> datetime:
     return stamp.ToDatetime(tzinfo=UTC)
 
 
+def to_timestamp(moment: datetime | None) -> Timestamp | None:
+    """Give an aware time as a timestamp; None stays none."""
+    if moment is None:
+        return None
+    stamp = Timestamp()
+    stamp.FromDatetime(moment)
+    return stamp
+
+
 def format_clock(stamp: Timestamp) -> str:
     """Write a timestamp as the local time of day, `14:03:59`."""
     return to_datetime(stamp).astimezone().strftime("%H:%M:%S")

@@ -1,10 +1,10 @@
 """`jobctl validate`."""
 
 from jobctl.arguments import Arguments
-from jobctl.client import Client
 from jobctl.exit_codes import ExitCode
 from jobctl.job_file import JobFile
 from jobctl.json_output import dump_document, to_json
+from jobctl.session import connect
 from jobctl.terminal import escape
 from jobctl.violations import count, make_error
 
@@ -12,7 +12,7 @@ from jobctl.violations import count, make_error
 def validate(arguments: Arguments) -> ExitCode:
     """Check a job file and tell every violation, or what would run."""
     file = JobFile.read(arguments.file)
-    with Client.connect(arguments.address, arguments.token_file) as client:
+    with connect(arguments) as client:
         answer = client.validate(file.content)
     if arguments.json:
         print(dump_document(to_json(answer)))

@@ -9,13 +9,14 @@ from jobctl.batch import choose_worst
 from jobctl.client import Client
 from jobctl.errors import TimedOutError
 from jobctl.exit_codes import ExitCode
+from jobctl.session import connect
 from jobctl.states import exit_code_of
 from jobctl.terminal import say
 
 
 def wait(arguments: Arguments) -> ExitCode:
     """Wait silently until every job has ended; the exit code is the worst one's."""
-    with Client.connect(arguments.address, arguments.token_file) as client:
+    with connect(arguments) as client:
         # All at once and at first: an unknown one is told now, and @latest stays the same job.
         ids = [client.get(job_id).id for job_id in dict.fromkeys(arguments.ids)]
         return wait_for(client, ids, timeout=arguments.timeout)

@@ -8,19 +8,27 @@ from jobapi.v1 import job_pb2
 from jobctl.arguments import Arguments
 from jobctl.client import Client
 from jobctl.display import Display, JsonDisplay
-from jobctl.errors import JobctlError, TimedOutError
+from jobctl.errors import JobctlError, TimedOutError, UsageError
 from jobctl.exit_codes import ExitCode
 from jobctl.job_view import JobView
 from jobctl.live import LiveDisplay
 from jobctl.plain import PlainDisplay
+from jobctl.session import connect
 from jobctl.states import exit_code_of, is_terminal
 from jobctl.terminal import can_redraw, escape, say
+from jobctl.watch_all_command import watch_all
 
 
 def watch(arguments: Arguments) -> ExitCode:
-    """Show a job until it ends; the exit code is the job's."""
+    """Show a job until it ends; the exit code is the job's. Or, with --all, what happens to every job."""
+    if arguments.all:
+        return watch_all(arguments)
+    if not arguments.id:
+        raise UsageError("there is no ID", hint="give the ID of a job, @latest, or --all")
+    if arguments.state or arguments.name or arguments.label or arguments.owner or arguments.after_cursor is not None:
+        raise UsageError("--state, --name, --label, --owner and --after-cursor are for --all", hint="add --all")
     display = choose_display(arguments, sys.stdout)
-    with Client.connect(arguments.address, arguments.token_file) as client:
+    with connect(arguments) as client:
         return follow(client, arguments.id, display, after=arguments.after, timeout=arguments.timeout)
 
 

@@ -44,3 +44,20 @@ def test_the_mount_is_found(mounts: str, place: Path | None):
 def test_the_own_place_is_found(text: str, path: str | None):
     """The line of version 2 counts; a place that cannot be seen from here is none."""
     assert path == cgroup.own_path(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "aside", "handed"),
+    [
+        ("jobd.service", "daemon", {"pids"}),
+        ("jobd.service", "main", {"memory", "pids"}),
+        ("run-1.scope", "daemon", {"memory", "pids"}),
+    ],
+    ids=["stepped-aside", "put-aside-by-systemd", "scope"],
+)
+def test_a_service_can_be_started_again_beside_its_jobs(tmp_path: Path, name: str, aside: str, handed: set[str]):
+    """Where systemd puts the next daemon into the service's own cgroup, that keeps the memory controller to itself."""
+    folder = tmp_path / name
+    (folder / aside).mkdir(parents=True)
+    (folder / "cgroup.controllers").write_text("cpu memory pids\n")
+    assert cgroup.Cgroup(folder).available() == handed

@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from jobapi.v1 import job_pb2
 
 from jobd import events
-from jobd.events import Failure, FailureKind, JobEvent, Record
+from jobd.events import Failure, FailureKind, JobEvent, Record, Usage
 from jobd.jobs import Job
 from jobd.rpc import convert
 from jobd.states import ArtifactState, EntryState, JobState
@@ -26,6 +26,7 @@ FAILURE = Failure(
     signal=11,
     log_tail=("one", "two"),
 )
+USAGE = Usage(cpu_seconds=1.5, max_rss_bytes=5 << 20)
 EVENTS: tuple[type[JobEvent], ...] = typing.get_args(events.JobEvent)
 WIRE_NAMES = {"delay_seconds": "delay"}
 
@@ -33,7 +34,7 @@ WIRE_NAMES = {"delay_seconds": "delay"}
 def value_of(name: str, kind: object) -> object:
     """Make a value that is not the default for a field of an event."""
     kinds = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
-    samples = {str: f"the {name}", int: 41, float: 12.5, bool: True, Failure: FAILURE}
+    samples = {str: f"the {name}", int: 41, float: 12.5, bool: True, Failure: FAILURE, Usage: USAGE}
     return next(samples[kind] for kind in kinds if kind in samples)
 
 
@@ -50,6 +51,8 @@ def plain(message: Message, field: FieldDescriptor) -> object:
         return value
     if field.message_type.full_name == "google.protobuf.Duration":
         return value.ToTimedelta().total_seconds()
+    if field.message_type is job_pb2.ResourceUsage.DESCRIPTOR:
+        return Usage(cpu_seconds=value.cpu_time.ToTimedelta().total_seconds(), max_rss_bytes=value.max_rss_bytes)
     return domain_failure(value)
 
 
@@ -139,7 +142,7 @@ def test_job_states_are_read_back():
 def test_a_job_travels_whole(job: Job, play):
     """A job on the wire has every field, its entries under their steps, and its artifacts in order."""
     at = {"step": "cut", "entry": "left"}
-    job = play(job, events.JobSubmitted(), events.JobStarted(flow_run_id="run-1"), events.EntryWaiting(**at))
+    job = play(job, events.JobSubmitted(owner="ci"), events.JobStarted(flow_run_id="run-1"), events.EntryWaiting(**at))
     job = play(job, events.EntryStarted(**at, attempt=2, pid=1), events.EntryProgress(**at, percent=0.0, status="go"))
     job = play(job, events.EntryFailed(**at, attempt=2, failure=FAILURE), events.JobFailed(failure=FAILURE))
     message = convert.job(

@@ -4,7 +4,8 @@ import json
 import socket
 
 import pytest
-from jobctl.address import Address, resolve_endpoint
+from jobctl.address import Address
+from jobctl.endpoint import resolve_endpoint
 from jobctl.errors import LocalFileError, UsageError
 
 

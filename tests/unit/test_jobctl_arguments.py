@@ -15,7 +15,7 @@ from jobctl.parser import parse
 
 COMMANDS = (
     "submit", "watch", "wait", "cancel", "retry", "delete", "get", "list", "explain", "logs", "download", "modules",
-    "validate", "open", "ping",
+    "validate", "open", "ping", "context",
 )  # fmt: skip
 
 
@@ -57,6 +57,12 @@ def test_the_client_needs_nothing_of_the_daemon():
     assert run_and_find(every_module, *daemons)[0] == ""
 
 
+def test_the_tools_for_authors_take_no_options_of_a_daemon(capsys):
+    """What stands before `module` is refused, not passed over."""
+    assert main(["--address", "unix:/s", "module", "check", "."]) == ExitCode.USAGE
+    assert "leave them out" in capsys.readouterr().err
+
+
 def test_the_package_gives_its_client_and_its_errors():
     """`from jobctl import Client, JobctlError` are the classes themselves; other names are not there."""
     assert jobctl.Client is Client
@@ -72,7 +78,7 @@ def test_every_command_has_help_and_a_function(command, capsys):
         main([command, "--help"])
     assert end.value.code == 0
     assert f"jobctl {command}" in capsys.readouterr().out
-    operands = [] if command in {"list", "modules", "ping"} else ["x"]
+    operands = {"list": [], "modules": [], "ping": [], "context": ["use", "x"]}.get(command, ["x"])
     assert callable(find_command(parse([command, *operands]).command))
 
 

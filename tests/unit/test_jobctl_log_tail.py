@@ -2,7 +2,8 @@
 
 import pytest
 from jobapi.v1 import job_service_pb2
-from jobctl.log_stream import LogStream, keep_last
+from jobctl.log_stream import LogStream
+from jobctl.talk import Ask, Conversation, Open, Read
 
 LOG = b"one\ntwo\n\nfour\nfive"
 
@@ -15,6 +16,31 @@ def cut(data, size, entry="e", start=0):
     ]
 
 
+def play(stream, open_stream):
+    """Give everything that a stream yields, with what `open_stream` has for each of its requests."""
+    found, pieces = [], iter(())
+    while True:
+        conversation = Conversation(stream.next())
+        while conversation.wish is not None:
+            match conversation.wish:
+                case Ask():
+                    conversation.answer(None)
+                case Open(request=request):
+                    pieces = iter(open_stream(request))
+                    conversation.answer(None)
+                case Read():
+                    conversation.answer(next(pieces, None))
+        if conversation.result is None:
+            return found
+        found.append(conversation.result)
+
+
+def keep_last(pieces, count):
+    """Give the last lines of logs that are all there."""
+    stream = LogStream(request=job_service_pb2.LogsRequest(id="j"), tail=count)
+    return play(stream, lambda _request: pieces)
+
+
 @pytest.mark.parametrize("size", [1, 3, 100])
 @pytest.mark.parametrize("count", range(8))
 @pytest.mark.parametrize("end", [b"", b"\n"])
@@ -23,7 +49,7 @@ def test_the_last_lines_are_kept(size, count, end):
     log = LOG + end
     lines = log.splitlines(keepends=True)
     expected = b"".join(lines[max(0, len(lines) - count) :]) if count else b""
-    found = list(keep_last(cut(log, size), count))
+    found = keep_last(cut(log, size), count)
 
     assert expected == b"".join(piece.data for piece in found)
     assert all(piece.offset + len(piece.data) == len(log) for piece in found)
@@ -54,7 +80,7 @@ def test_following_goes_on_where_the_tail_ended():
         yield from cut(later if request.follow else LOG, 4)
 
     request = job_service_pb2.LogsRequest(id="j", step="s", entry="e", follow=True)
-    stream = LogStream(open_stream=open_stream, request=request, probe=lambda: None, tail=2)
+    stream = LogStream(request=request, tail=2)
 
-    assert b"".join(piece.data for piece in stream) == b"four\nfive and more\nsix\n"
+    assert b"".join(piece.data for piece in play(stream, open_stream)) == b"four\nfive and more\nsix\n"
     assert asked == [False, True]

@@ -164,6 +164,20 @@ def test_a_picture_fits_its_screen(steps, entries):
     assert any("exit code 9" in line.plain for line in lines)
 
 
+@pytest.mark.parametrize(("columns", "bar", "name"), [(36, 0, 10), (50, 15, 10), (80, 20, 32), (160, 20, 32)])
+def test_a_picture_shrinks_its_names_and_bars_before_it_cuts_texts(columns, bar, name):
+    """How far a running entry is stands within the screen, however narrow; a very small bar is left out."""
+    job = make_job(entries=1, steps=1)
+    entry = job.steps[0].entries[0]
+    entry.name, entry.state, entry.progress_percent = "x" * 40, job_pb2.ENTRY_STATE_RUNNING, 50.0
+    lines = [line.plain for line in Frame(job=job, now=datetime.now(UTC), columns=columns).draw()]
+    [line] = [line for line in lines if "50 %" in line]
+
+    assert line.index("50 %") + 4 <= columns
+    assert line.count("\N{BOX DRAWINGS HEAVY HORIZONTAL}") == bar
+    assert line.count("x") == name - 1
+
+
 def test_a_picture_shows_bars_times_and_the_last_log_lines():
     """A running entry has its bar and elapsed time, a failed one its last lines, all of it escaped."""
     view = JobView()

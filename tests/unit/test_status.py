@@ -17,6 +17,7 @@ EXPECTED = {
     "INVALID_DOCUMENT": grpc.StatusCode.INVALID_ARGUMENT,
     "INVALID_JOB": grpc.StatusCode.INVALID_ARGUMENT,
     "INVALID_INPUT": grpc.StatusCode.INVALID_ARGUMENT,
+    "PATH_NOT_ALLOWED": grpc.StatusCode.PERMISSION_DENIED,
     "INVALID_REQUEST": grpc.StatusCode.INVALID_ARGUMENT,
     "REQUEST_ID_REUSED": grpc.StatusCode.ALREADY_EXISTS,
     "JOB_NOT_FOUND": grpc.StatusCode.NOT_FOUND,
@@ -25,8 +26,18 @@ EXPECTED = {
     "ARTIFACT_NOT_PRESENT": grpc.StatusCode.FAILED_PRECONDITION,
     "MODULE_NOT_FOUND": grpc.StatusCode.NOT_FOUND,
     "OFFSET_OUT_OF_RANGE": grpc.StatusCode.OUT_OF_RANGE,
+    "UPLOAD_NOT_FOUND": grpc.StatusCode.NOT_FOUND,
+    "UPLOAD_BUSY": grpc.StatusCode.ABORTED,
+    "DIGEST_MISMATCH": grpc.StatusCode.INVALID_ARGUMENT,
+    "ARTIFACT_CHANGED": grpc.StatusCode.FAILED_PRECONDITION,
+    "SEQUENCE_OUT_OF_RANGE": grpc.StatusCode.OUT_OF_RANGE,
+    "CURSOR_OUT_OF_RANGE": grpc.StatusCode.OUT_OF_RANGE,
+    "LOGS_REMOVED": grpc.StatusCode.NOT_FOUND,
     "UNAUTHENTICATED": grpc.StatusCode.UNAUTHENTICATED,
     "FORBIDDEN": grpc.StatusCode.PERMISSION_DENIED,
+    "NOT_OWNER": grpc.StatusCode.PERMISSION_DENIED,
+    "LIMIT_EXCEEDED": grpc.StatusCode.RESOURCE_EXHAUSTED,
+    "TOO_MANY": grpc.StatusCode.RESOURCE_EXHAUSTED,
     "DRAINING": grpc.StatusCode.UNAVAILABLE,
     "NOT_RETRIABLE": grpc.StatusCode.FAILED_PRECONDITION,
     "JOB_NOT_ENDED": grpc.StatusCode.FAILED_PRECONDITION,
@@ -99,6 +110,16 @@ def test_unavailable_says_when_to_come_again():
     """A client that is asked to come again is told after how long."""
     retry = unpacked(parsed(status_of(errors.DrainingError())).details[1], error_details_pb2.RetryInfo)
     assert retry.retry_delay.seconds >= 1
+
+
+def test_a_limit_is_named_and_says_whether_waiting_helps():
+    """A client is told which limit it ran into, and to come again only where that may help."""
+    for kind, helps in ((errors.TooManyError, True), (errors.LimitExceededError, False)):
+        message = parsed(status_of(kind("there are too many", limit="uploads", value=7)))
+        info = unpacked(message.details[0], error_details_pb2.ErrorInfo)
+        assert (info.metadata["limit"], info.metadata["value"]) == ("uploads", "7")
+        assert "`uploads` is 7" in info.metadata["hint"]
+        assert any(detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR) for detail in message.details) is helps
 
 
 def test_violations_keep_path_line_and_hint():

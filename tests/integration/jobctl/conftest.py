@@ -91,10 +91,23 @@ class FakeDaemon:
     """Jobs beside the one, by id; they have no history."""
     on_end: Callable[[], None] = lambda: None
     """Called before the last event of the job is sent."""
+    held: threading.Event = field(default_factory=threading.Event)
+    """Set when a stream falls silent."""
+    on_break: Callable[[], None] = lambda: None
+    """Called when a silent stream was ended."""
     listed: list[job_pb2.Job] | None = None
     """What List answers, newest first; None for hundreds of made-up jobs."""
     watches: list[job_service_pb2.WatchRequest] = field(default_factory=list)
     uploads: dict[str, tuple[bool, bytes]] = field(default_factory=dict)
+    parts: dict[str, bytearray] = field(default_factory=dict)
+    """What has arrived of uploads that can be gone on with, by id."""
+    upload_faults: deque[int] = field(default_factory=deque)
+    """After how many messages the next streams to such uploads break."""
+    upload_streams: list[tuple[str, int]] = field(default_factory=list)
+    """The uploads that were sent to, and from which byte on."""
+    download_offsets: list[int] = field(default_factory=list)
+    version: str = ""
+    """Of every artifact; empty for a daemon of before there were any."""
     files: dict[str, bytes] = field(default_factory=dict)
     folders: dict[str, dict[str, bytes]] = field(default_factory=dict)
     logs: list[job_service_pb2.LogsResponse] = field(default_factory=list)
@@ -249,7 +262,9 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         if how == "silence":
             gone = threading.Event()
             context.add_callback(gone.set)
+            self.daemon.held.set()
             gone.wait(20)
+            self.daemon.on_break()
         elif how == "restart":
             self.daemon.restart_aside()
             gone = threading.Event()
@@ -266,6 +281,8 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
                 context.abort(grpc.StatusCode.UNAVAILABLE, how)
             if not request.entry or (piece.step, piece.entry) == (request.step, request.entry):
                 yield piece
+        if request.follow and not is_over(self._find(request.id, context)):
+            self._break("silence", context)
 
 
 class ServerService(job_service_pb2_grpc.ServerServiceServicer):
@@ -278,6 +295,10 @@ class ServerService(job_service_pb2_grpc.ServerServiceServicer):
         if self.daemon.token:
             JobService(self.daemon)._find(JOB_ID, context)
         return job_service_pb2.GetServerInfoResponse(version="9.9", prefect_status="ready", max_job_bytes=2 << 20)
+
+    def OpenDashboard(self, request, context):
+        job = JobService(self.daemon)._find(request.job_id, context)
+        return job_service_pb2.OpenDashboardResponse(url=job.dashboard_url)
 
 
 class ModuleService(module_service_pb2_grpc.ModuleServiceServicer):
@@ -298,6 +319,29 @@ class ArtifactService(artifact_service_pb2_grpc.ArtifactServiceServicer):
     def __init__(self, daemon: FakeDaemon) -> None:
         self.daemon = daemon
 
+    def BeginUpload(self, request, context):
+        for upload_id, (folder, data) in self.daemon.uploads.items():
+            if (folder, hashlib.sha256(data).hexdigest()) == (request.folder, request.sha256):
+                return artifact_service_pb2.BeginUploadResponse(upload_id=upload_id, offset=len(data), complete=True)
+        part = self.daemon.parts.setdefault(request.sha256, bytearray())
+        return artifact_service_pb2.BeginUploadResponse(upload_id=request.sha256, offset=len(part))
+
+    def _go_on(self, first, requests, context):
+        self.daemon.upload_streams.append((first.upload_id, first.offset))
+        part = self.daemon.parts[first.upload_id]
+        if first.offset != len(part):
+            fail(context, code_pb2.OUT_OF_RANGE, "OFFSET_OUT_OF_RANGE", "not there", offset=str(len(part)))
+        end = self.daemon.upload_faults.popleft() if self.daemon.upload_faults else -1
+        for number, request in enumerate(requests):
+            if number == end:
+                context.abort(grpc.StatusCode.UNAVAILABLE, "told to")
+            part += request.data
+            if request.finish:
+                digest = hashlib.sha256(part).hexdigest()
+                self.daemon.uploads[first.upload_id] = (False, bytes(part))
+                return artifact_service_pb2.UploadResponse(upload_id=first.upload_id, sha256=digest, complete=True)
+        return artifact_service_pb2.UploadResponse(upload_id=first.upload_id, size_bytes=len(part))
+
     def Upload(self, requests, context):
         upload_id = f"upload{len(self.daemon.uploads)}"
         lock = threading.Lock()
@@ -309,6 +353,8 @@ class ArtifactService(artifact_service_pb2_grpc.ArtifactServiceServicer):
 
         context.add_callback(end)
         first = next(requests)
+        if first.upload_id:
+            return self._go_on(first, requests, context)
         data = first.data + b"".join(request.data for request in requests)
         with lock:
             # gRPC ends the messages of a client that hung up as if it had sent all, and tells of it a moment later.
@@ -321,7 +367,10 @@ class ArtifactService(artifact_service_pb2_grpc.ArtifactServiceServicer):
         folder = request.name in self.daemon.folders
         data = make_tar(self.daemon.folders[request.name]) if folder else self.daemon.files[request.name]
         how, after = self.daemon.faults.popleft() if self.daemon.faults else ("", -1)
-        header = artifact_service_pb2.DownloadHeader(size_bytes=len(data), folder=folder)
+        self.daemon.download_offsets.append(request.offset)
+        if request.version not in ("", self.daemon.version):
+            fail(context, code_pb2.FAILED_PRECONDITION, "ARTIFACT_CHANGED", "it has another content")
+        header = artifact_service_pb2.DownloadHeader(size_bytes=len(data), folder=folder, version=self.daemon.version)
         yield artifact_service_pb2.DownloadResponse(header=header)
         sent = data[request.offset :]
         for number, start in enumerate(range(0, len(sent), 100_000)):
@@ -329,7 +378,9 @@ class ArtifactService(artifact_service_pb2_grpc.ArtifactServiceServicer):
                 context.abort(grpc.StatusCode.UNAVAILABLE, "told to")
             yield artifact_service_pb2.DownloadResponse(data=sent[start : start + 100_000])
         digest = "0" * 64 if how == "damage" else hashlib.sha256(sent).hexdigest()
-        yield artifact_service_pb2.DownloadResponse(trailer=artifact_service_pb2.DownloadTrailer(sha256=digest))
+        whole = ("1" * 64 if how == "wrong whole" else hashlib.sha256(data).hexdigest()) if request.whole_sha256 else ""
+        trailer = artifact_service_pb2.DownloadTrailer(sha256=digest, whole_sha256=whole)
+        yield artifact_service_pb2.DownloadResponse(trailer=trailer)
 
 
 def make_tar(files: dict[str, bytes]) -> bytes:

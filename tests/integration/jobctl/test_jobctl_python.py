@@ -34,7 +34,7 @@ def test_the_guide_does_what_it_says(daemon, job_file, monkeypatch, capsys):
             assert content == capsys.readouterr().out
             checked += 1
 
-    assert checked == sum(kind == "python" for kind, _ in blocks) == 4
+    assert checked == sum(kind == "python" for kind, _ in blocks) == 5
     assert (job_file.parent / "results" / "audio.wav").stat().st_size == 700_000
 
 

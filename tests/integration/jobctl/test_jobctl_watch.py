@@ -9,8 +9,8 @@ import sys
 import pytest
 from jobapi.v1 import job_pb2
 from jobctl.__main__ import main
-from jobctl.address import Endpoint, resolve_endpoint
 from jobctl.client import Client
+from jobctl.endpoint import Endpoint, resolve_endpoint
 from jobctl.errors import TimedOutError, UnreachableError
 from jobctl.patience import Patience
 
