@@ -1,69 +1,27 @@
 """What must hold after a schedule, whatever it did."""
 
 import hashlib
-import os
-import sqlite3
-import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
 
 import ledger
-import processes
+from done import Done
+from exits import check_failures
 from ledger import Line
 from shapes import Shape
-from torment import Done
+from stored import Stored, load
 from world import World
 
-from jobd import rows
 from jobd.errors import IllegalTransitionError
-from jobd.events import EntryRetrying, EntrySucceeded, JobRecovering, Record
+from jobd.events import EntryRetrying, EntrySucceeded, JobRecovering
 from jobd.jobs import Job, new_job, replay
-from jobd.plan import Plan
 from jobd.states import ArtifactState, EntryState, JobState
 
-QUIET_SECONDS = 50.0
-"""For so long after its job's end a runner may talk to Prefect, and its lock be held."""
 _TERMINAL = {"job_succeeded", "job_failed", "job_cancelled"}
-_ALARMS = ("Traceback", "supervision_failed", "ingest_failed", "journal_does_not_fit", "call_failed", "Exception in")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stored:
-    """A job as the store has it."""
-
-    job: Job
-    plan: Plan
-    records: tuple[Record, ...]
-
-
-def load(state: Path, job_id: str) -> Stored | None:
-    """Read a job by other means than the store's own questions."""
-    connection = sqlite3.connect(f"file:{state / 'jobd.db'}?mode=ro", uri=True, timeout=30)
-    connection.row_factory = sqlite3.Row
-    try:
-        found = connection.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone()
-        if found is None:
-            return None
-        entries, artifacts = (
-            _all(connection, f"SELECT * FROM {table} WHERE job = ? ORDER BY place", found["number"])
-            for table in ("entries", "artifacts")
-        )
-        told = _all(connection, "SELECT * FROM events WHERE job = ? ORDER BY position", found["number"])
-    finally:
-        connection.close()
-    job = rows.to_job(dict(found), entries, artifacts)  # type: ignore[arg-type]
-    plan = Plan.model_validate_json(found["plan"])
-    return Stored(job=job, plan=plan, records=tuple(map(rows.to_record, told)))  # type: ignore[arg-type]
-
-
-def _all(connection: sqlite3.Connection, query: str, number: int) -> list[dict[str, Any]]:
-    return [dict(row) for row in connection.execute(query, (number,)).fetchall()]
-
-
-def check_schedule(world: World, shapes: Mapping[str, Shape], done: Done, log: str) -> Iterator[str]:
-    """Find every violation of one schedule; `log` is what the daemon logged during it."""
+def check_schedule(world: World, shapes: Mapping[str, Shape], done: Done) -> Iterator[str]:
+    """Find every violation of one schedule, once `check_world` has waited for the last words of its runners."""
     yield from done.wrong
     lines = ledger.read(world.ledger)
     stored: dict[str, Stored] = {}
@@ -73,55 +31,19 @@ def check_schedule(world: World, shapes: Mapping[str, Shape], done: Done, log: s
             yield f"I1 job {job_id} was accepted and is not in the store"
         else:
             stored[job_id] = found
-    yield from _check_quiet(world, set(shapes))
     for job_id, found in stored.items():
         own = [line for line in lines if line.job_id == job_id]
         checks = (
             check_history(found),
-            check_verdict(found, shapes[job_id], done),
+            check_verdict(world, found, shapes[job_id], done),
             check_attempts(found, own, done),
+            check_failures(found.records, own),
             check_order(found, shapes[job_id], own),
             check_artifacts(world, found, shapes[job_id]),
             check_watchers(found, done),
         )
         for check in checks:
             yield from (f"{text} [job {job_id}]" for text in check)
-    yield from (f"the daemon's log has an alarm: {line[:300]}" for line in log.splitlines() if _alarms(line))
-
-
-def _alarms(line: str) -> bool:
-    return any(word in line for word in _ALARMS)
-
-
-def _check_quiet(world: World, job_ids: set[str]) -> Iterator[str]:
-    """I9, I10: nothing runs, nothing is held, nothing lies about; runners have a bounded time for their last words."""
-    deadline = time.monotonic() + QUIET_SECONDS
-    while (noise := _noise(world, job_ids)) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    yield from noise
-
-
-def _noise(world: World, job_ids: set[str]) -> list[str]:
-    noise = [f"I9 process {pid} of job {job_id} lives" for pid, job_id in processes.marked(job_ids).items()]
-    for job_id in job_ids:
-        folder = world.job_folder(job_id)
-        noise += [f"I9 cgroup {path} is left" for path in processes.cgroups(job_id)]
-        if processes.lock_is_held(folder / "runner.lock"):
-            noise.append(f"I9 the lock of job {job_id} is held by {(folder / 'runner.lock').read_text().strip()}")
-        if (folder / "work").exists():
-            noise.append(f"I10 scratch is left of job {job_id}: {_names(folder / 'work')}")
-        temporary = [name for _inner, _names, names in os.walk(folder) for name in names if name.endswith(".tmp")]
-        noise += [f"I10 temporary files are left of job {job_id}: {temporary}"] if temporary else []
-    return noise
-
-
-def _names(folder: Path) -> list[str]:
-    # What is being removed at the moment may be gone between two steps of a walk, which a walk by os.walk bears.
-    return sorted(
-        str(Path(inner, name).relative_to(folder))
-        for inner, folders, files in os.walk(folder)
-        for name in (*folders, *files)
-    )[:8]
 
 
 def check_history(stored: Stored) -> Iterator[str]:
@@ -144,23 +66,29 @@ def check_history(stored: Stored) -> Iterator[str]:
         yield f"I7 the rows are not what the events say: {told} is not {job}"[:600]
 
 
-def check_verdict(stored: Stored, shape: Shape, done: Done) -> Iterator[str]:
+def check_verdict(world: World, stored: Stored, shape: Shape, done: Done) -> Iterator[str]:
     """I4, I13: the job ended as what was done to it allows, and says why."""
     job = stored.job
     if job.state is JobState.FAILED and job.failure is None:
         yield "I13 it failed and does not say why"
     why = job.failure.message if job.failure else ""
-    killed = "runner died" in why and done.runner_kills[job.id] > 3
+    deaths = done.runner_kills[job.id] + _during(job, world.machine.reboots)
+    killed = "runner died" in why and deaths > 3
     hit = job.id in done.module_killed and job.failure is not None and job.failure.kind == "signal"
+    full = bool(_during(job, world.filled)) and not killed
     allowed = {
         JobState.SUCCEEDED: not shape.doomed or bool(job.retry_of and _all_reused(stored)),
-        JobState.FAILED: shape.doomed or killed or hit,
+        JobState.FAILED: shape.doomed or killed or hit or full,
         JobState.CANCELLED: job.id in done.cancelled,
     }
     if not allowed.get(job.state, False):
         yield f"I13 it is {job.state} ({why or job.reason}), which nothing that was done to it explains"
     if job.state is JobState.SUCCEEDED and any(entry.state is not EntryState.SUCCEEDED for entry in job.entries):
         yield "I13 it succeeded and not all of its entries did"
+
+
+def _during(job: Job, times: list[float]) -> int:
+    return sum(job.submitted - 5 <= at <= (job.ended or at) + 5 for at in times)
 
 
 def _all_reused(stored: Stored) -> bool:

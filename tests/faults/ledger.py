@@ -11,7 +11,7 @@ class Line:
     """One thing that a module said."""
 
     kind: str
-    """start, end, overlap or torn."""
+    """start, end, overlap, torn or secret."""
     job_id: str
     key: Key
     attempt: int

@@ -90,8 +90,8 @@ def send(pid: int | None, number: signal.Signals) -> bool:
     return True
 
 
-def cgroups(job_id: str) -> list[Path]:
-    """Find cgroups of a job, on whatever mount they are."""
+def cgroups(job_ids: set[str]) -> list[Path]:
+    """Find cgroups of these jobs, on whatever mount they are."""
     mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
     roots = [Path(words[1]) for words in mounts if words[2] == "cgroup2"]
-    return [Path(folder, job_id) for root in roots for folder, names, _files in os.walk(root) if job_id in names]
+    return [Path(folder, name) for root in roots for folder, names, _ in os.walk(root) for name in job_ids & {*names}]

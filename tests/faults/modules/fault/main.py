@@ -31,6 +31,8 @@ def begin(options: argparse.Namespace) -> None:
     if options.stubborn:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     witness(options.ledger, "start")
+    if "SUITE_SECRET" in os.environ:
+        witness(options.ledger, "secret")
     for pid, ticks in others(options.ledger):
         if ticks == start_ticks(pid):
             witness(options.ledger, "overlap", f"with-{pid}")
