@@ -7,7 +7,7 @@ KEEP ?=
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test test-unit test-integration test-e2e test-foreign test-faults lint format types protos check-protos pictures lock clean
+.PHONY: help install demo serve test test-unit test-integration test-e2e test-foreign test-faults lint format types protos check-protos breaking schemas bench bench-quick bench-watch bench-transfer soak pictures lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,9 +44,9 @@ test-e2e: install ## run the tests of jobd and jobctl as programs
 test-foreign: install ## run the example clients in Go, Node and Java, and grpcurl
 	$(BIN)/pytest tests/foreign
 
-test-faults: install ## run random schedules of faults and a crash at every commit point; SEED=, COUNT= choose
+test-faults: install ## run random schedules of faults, and a crash at every commit point; SEED=, COUNT=, SEEDS= choose
 	$(BIN)/python tests/faults/run.py
-	FAULTS=1 $(BIN)/pytest tests/faults/test_crash_points.py
+	FAULTS=1 $(BIN)/pytest tests/faults/test_crash_points.py tests/faults/test_reboot.py tests/integration/containment/test_awkward_modules.py
 
 lint: install ## check style, imports and protos
 	$(BIN)/ruff check .
@@ -67,6 +67,28 @@ protos: install ## generate the stubs beside the .proto files
 check-protos: install ## fail when the committed stubs are not what the .proto files say
 	@out=$$(mktemp -d) && trap 'rm -rf "$$out"' EXIT && tools/protos.sh "$$out" \
 	  && diff -r -x '*.proto' -x __pycache__ -x buf.yaml protos "$$out" && echo 'the stubs are fresh'
+
+breaking: install ## fail when the protos break clients of main, or of AGAINST=REVISION
+	tools/breaking.sh $(AGAINST)
+
+bench: install ## measure what jobd costs, beside what it is compared with; SAVE=1 writes docs/performance.md
+	$(BIN)/python -m benchmarks $(if $(SAVE),--save)
+
+bench-quick: install ## less of everything, for rougher figures
+	$(BIN)/python -m benchmarks --quick
+
+bench-watch: install ## measure thousands of watchers of one job
+	$(BIN)/python -m benchmarks --only watchers $(if $(SAVE),--save)
+
+bench-transfer: install ## measure upload and download
+	$(BIN)/python -m benchmarks --only transfer $(if $(SAVE),--save)
+
+soak: install ## put 200 jobs, 4,000 entries and 500 watches on a daemon for MINUTES= (10), and look for leaks
+	$(BIN)/python tests/faults/soak.py
+
+schemas: install ## write the JSON Schemas of both formats into docs/schema
+	$(BIN)/jobd schema job > docs/schema/job.schema.json
+	$(BIN)/jobd schema manifest > docs/schema/manifest.schema.json
 
 pictures: install ## take the pictures of the documentation anew
 	$(BIN)/python tools/pictures.py

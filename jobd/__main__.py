@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from jobd.access_options import add_access, add_token
+from jobd.module_options import add_module_commands
+
 Arguments = dict[str, Any]
 """What the command line says, as argparse gives it."""
 
@@ -29,7 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     from jobd import errors  # noqa: PLC0415 - so that --help is quick
 
     try:
-        return {"serve": _serve, "backup": _backup, "check": _check}[command](arguments)
+        commands = {"serve": _serve, "backup": _backup, "check": _check, "token": _token, "secret": _secret}
+        commands |= {"module": _module, "schema": _schema}
+        return commands[command](arguments)
     except ModuleNotFoundError as error:
         print(f"jobd: {error.name} is missing: install this distribution with its extra [daemon]", file=sys.stderr)
         return EXIT_FAILED
@@ -64,6 +69,55 @@ def _check(arguments: Arguments) -> int:
     return EXIT_FAILED if check.run(_state_dir(arguments), repair=arguments["repair"]) else EXIT_OK
 
 
+def _secret(arguments: Arguments) -> int:
+    from jobd import secret_commands  # noqa: PLC0415 - only this command needs it
+
+    folder = _secrets_dir(arguments)
+    match arguments["secret_command"]:
+        case "set":
+            secret_commands.store(folder, arguments["name"])
+        case "remove":
+            secret_commands.remove(folder, arguments["name"])
+        case _:
+            print("".join(f"{name}\n" for name in secret_commands.listed(folder)), end="")
+    return EXIT_OK
+
+
+def _secrets_dir(arguments: Arguments) -> Path:
+    from jobd import config, layout  # noqa: PLC0415 - so that --help is quick
+
+    given = {name: arguments[name] for name in ("state_dir", "secrets_dir") if arguments[name] is not None}
+    settings = config.load(given)
+    return settings.secrets_dir or layout.StateDirectory(settings.state_dir).secrets
+
+
+def _token(arguments: Arguments) -> int:
+    from jobd import token_commands  # noqa: PLC0415 - only this command needs it
+
+    folder = _state_dir(arguments)
+    match arguments["token_command"]:
+        case "create":
+            print(token_commands.create(folder, arguments["name"], arguments["role"], arguments["expires"]))
+        case "revoke":
+            token_commands.revoke(folder, arguments["name"])
+        case _:
+            print("\n".join(token_commands.listed(folder)))
+    return EXIT_OK
+
+
+def _module(arguments: Arguments) -> int:
+    from jobd import module_commands  # noqa: PLC0415 - only this command needs it
+
+    return module_commands.perform(arguments)
+
+
+def _schema(arguments: Arguments) -> int:
+    from jobd import json_schema  # noqa: PLC0415 - only this command needs it
+
+    print(json_schema.write(json_schema.Format(arguments["format"])), end="")
+    return EXIT_OK
+
+
 def _state_dir(arguments: Arguments) -> Path:
     from jobd import config  # noqa: PLC0415 - so that --help is quick
 
@@ -96,6 +150,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="ADDR",
         help="unix:PATH or HOST:PORT; repeatable (a socket and 127.0.0.1:50051)",
     )
+    add_access(serve)
+    _add_containment(serve)
     add("--prefect-api-url", metavar="URL", help="use this Prefect server instead of starting one")
     add("--prefect-port", type=int, metavar="N", help="port of the embedded Prefect server; 0 for any free one (4200)")
     add(
@@ -103,6 +159,18 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         metavar="SECONDS",
         help="how long a job waits for Prefect before it runs without it; its run is recorded afterwards (20)",
+    )
+    add(
+        "--most-active",
+        type=int,
+        metavar="N",
+        help="so many jobs run at once before others wait for what these leave free (64)",
+    )
+    add(
+        "--ageing",
+        type=float,
+        metavar="SECONDS",
+        help="a job that waits this long counts as one priority higher, and so on (600)",
     )
     add(
         "--capacity",
@@ -115,12 +183,54 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--keep-failed", type=float, metavar="DAYS", help="how long a job stays ready for a retry (7)")
     add("--keep-logs", type=float, metavar="DAYS", help="how long logs of an ended job are kept (30)")
+    add("--keep-uploads", type=float, metavar="HOURS", help="how long an upload waits for its first job (24)")
+    add("--keep-partial-uploads", type=float, metavar="HOURS", help="how long an interrupted upload can be resumed (1)")
     add("--most-jobs", type=int, metavar="N", help="how many ended jobs are kept; 0 for any number (50000)")
     add("--most-bytes", metavar="SIZE", help="what ended jobs may take on disk together; 0 for any amount (0)")
+    add("--metrics", metavar="[HOST:]PORT", help="serve metrics to Prometheus over HTTP at this address (nowhere)")
+    add("--tracing", metavar="URL", help="send traces to this OTLP/HTTP collector, such as http://127.0.0.1:4318")
     add("--log-format", choices=("auto", "console", "json"), help="of the daemon's own log (auto)")
     add("--log-level", choices=("debug", "info", "warning", "error"), help="of the daemon's own log (info)")
     _add_upkeep(commands)
+    add_token(commands)
+    _add_secret(commands)
+    add_module_commands(commands)
     return parser
+
+
+def _add_containment(serve: argparse.ArgumentParser) -> None:
+    add = serve.add_argument
+    add(
+        "--allow-root",
+        type=Path,
+        action="append",
+        metavar="DIR",
+        help="input files may be named by path below DIR; repeatable (any path over the unix socket, none over TCP)",
+    )
+    add("--secrets-dir", type=Path, metavar="DIR", help="where the secrets are (`secrets` in the state directory)")
+    add(
+        "--sandbox",
+        choices=("off", "auto", "require"),
+        help="run modules in a sandbox: never, those whose manifest asks for it, or all (auto)",
+    )
+    add("--run-as", metavar="USER", help="run modules as this user; needs a daemon that is started as root")
+
+
+def _add_secret(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    about = "store, list and remove the secrets that manifests ask for by name"
+    parser = commands.add_parser("secret", help=about, description=about, allow_abbrev=False)
+    actions = parser.add_subparsers(dest="secret_command", required=True, metavar="ACTION")
+    texts = {
+        "set": "store a secret, whose value is read from standard input",
+        "list": "list the names of all secrets",
+        "remove": "remove a secret",
+    }
+    for name, text in texts.items():
+        one = actions.add_parser(name, help=text, description=text, allow_abbrev=False)
+        one.add_argument("--state-dir", type=Path, metavar="DIR", help="the state directory, as for serve")
+        one.add_argument("--secrets-dir", type=Path, metavar="DIR", help="the folder of the secrets, as for serve")
+        if name != "list":
+            one.add_argument("name", metavar="NAME", help="the secret")
 
 
 def _add_upkeep(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

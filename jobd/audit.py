@@ -15,9 +15,9 @@ from time import time
 
 from structlog.typing import FilteringBoundLogger
 
-from jobd.errors import ForbiddenError, JobdError, UnauthenticatedError
+from jobd.errors import ForbiddenError, JobdError, TooManyError, UnauthenticatedError
 
-CHANGING = frozenset({"Submit", "Cancel", "Retry", "Delete", "Upload"})
+CHANGING = frozenset({"Submit", "Cancel", "Retry", "Delete", "BeginUpload", "Upload"})
 """Methods that change something."""
 
 _MOST_TEXT = 1000
@@ -34,6 +34,8 @@ class AuditLine:
     """With its service, as `/jobapi.v1.JobService/Cancel`."""
     peer: str
     """Where the call came from, as gRPC names it; `unix:` for the socket."""
+    who: str = ""
+    """Who called: `local`, the name of a token, or `cert:` and the name in a certificate; empty for nobody."""
     asked: str
     """The job that the client named, as it wrote it; empty where it named none."""
     job: str
@@ -44,6 +46,8 @@ class AuditLine:
     """`ok`, or the code of the error, as `UNAUTHENTICATED`."""
     reason: str = ""
     """What the error said, or why the client asked for a cancel."""
+    left_out: int = 0
+    """How many denied calls were not written down since the last one that was, because there were so many."""
 
 
 class AuditLog:
@@ -67,24 +71,34 @@ class AuditLog:
         self._lock = threading.Lock()
 
     def note(
-        self, *, method: str, peer: str, asked: object = None, answer: object = None, error: Exception | None = None
+        self,
+        *,
+        method: str,
+        peer: str,
+        who: str = "",
+        asked: object = None,
+        answer: object = None,
+        error: Exception | None = None,
+        left_out: int = 0,
     ) -> None:
         """Write down a call that has ended, if it is one of those that are; `asked` and `answer` are its messages.
 
         It raises nothing: a line that cannot be written goes to the daemon's log, and the call's answer stays the same.
         """
-        denied = isinstance(error, UnauthenticatedError | ForbiddenError)
+        denied = isinstance(error, UnauthenticatedError | ForbiddenError | TooManyError)
         if not denied and method.rpartition("/")[2] not in CHANGING:
             return
         line = AuditLine(
             time=datetime.fromtimestamp(self._now(), UTC).isoformat(timespec="milliseconds"),
             method=_text(method),
             peer=_text(peer),
+            who=_text(who),
             asked=_field(asked, "id"),
             job=_field(getattr(answer, "job", None), "id") or _field(answer, "id"),
             upload=_field(answer, "upload_id"),
             result=_result(error),
             reason=_text(str(error)) if error else _field(asked, "reason"),
+            left_out=left_out,
         )
         try:
             self._append(json.dumps(asdict(line)).encode() + b"\n")

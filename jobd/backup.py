@@ -19,6 +19,7 @@ from jobd.check_store import StoredJob, check_file, open_copy, stored_jobs
 from jobd.errors import ConfigError, StorageError
 from jobd.events import ArtifactPublished, ArtifactRemoved
 from jobd.layout import JobDirectory, StateDirectory, sync_directory
+from jobd.log_mark import put_back_marks, read_marks
 from jobd.removal import remove_tree, tree_size
 from jobd.states import ArtifactState
 
@@ -60,8 +61,7 @@ def run(root: Path, target: Path, *, artifacts: bool) -> Backup:
 
 
 def _copy(source: StateDirectory, copy: StateDirectory, *, artifacts: bool) -> int:
-    if source.token.exists():
-        shutil.copy2(source.token, copy.token)
+    _copy_tokens(source, copy)
     for number in range(_ROUNDS):
         # A file goes shortly before the event that tells of it.
         sleep(number * _PAUSE_SECONDS)
@@ -78,6 +78,15 @@ def _copy(source: StateDirectory, copy: StateDirectory, *, artifacts: bool) -> i
             return len(jobs) - len(deleted)
     missing = next(missing for job_id, missing in lost.items() if job_id not in deleted)
     raise StorageError(f"{missing} is not there, although the store says so", hint="run `jobd check`, then try again")
+
+
+def _copy_tokens(source: StateDirectory, copy: StateDirectory) -> None:
+    if source.token.exists():
+        shutil.copy2(source.token, copy.token)
+    # One by one: a token that is revoked at this moment takes no other with it.
+    for path in source.tokens.glob("[!.]*"):
+        copy.tokens.mkdir(mode=0o700, exist_ok=True)
+        _copy_tree(path, copy.tokens / path.name)
 
 
 def _copy_store(source: Path, target: Path) -> None:
@@ -99,8 +108,10 @@ def _copy_store(source: Path, target: Path) -> None:
 def _copy_job(source: JobDirectory, target: JobDirectory, stored: StoredJob, *, artifacts: bool) -> str:
     """Copy what is not copied yet of a job's folder; name something that should be there and is not, if there is."""
     target.artifacts.mkdir(mode=0o700, parents=True, exist_ok=True)
+    marks = read_marks(source.logs)  # before the logs, so that nothing counts as masked that was not when it was copied
     for name in (*_SMALL_FILES, source.logs.name):
         _copy_tree(source.root / name, target.root / name)
+    put_back_marks(target.logs, marks)
     present = (
         {item.name for item in stored.job.artifacts if item.state is ArtifactState.PRESENT} if artifacts else set()
     )

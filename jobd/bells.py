@@ -6,6 +6,9 @@ from collections.abc import Mapping
 
 from jobd.jobs import Job
 
+EVERY_JOB = ""
+"""The bell that rings with every other: no job has this id."""
+
 
 class Bells:
     """A bell for each job that somebody waits for. Nothing is queued for anybody."""
@@ -14,6 +17,8 @@ class Bells:
         """Begin with nobody waiting; must be made on the event loop."""
         self._loop = asyncio.get_running_loop()
         self._waiting: dict[str, set[asyncio.Future[None]]] = defaultdict(set)
+        self.rung = 0
+        """How often any bell has rung."""
 
     def ring_from_thread(self, jobs: Mapping[str, Job]) -> None:
         """Wake whoever waits for these jobs; may be called in any thread, also after the loop has ended."""
@@ -21,7 +26,8 @@ class Bells:
             self._loop.call_soon_threadsafe(self._ring, tuple(jobs))
 
     def _ring(self, job_ids: tuple[str, ...]) -> None:
-        for job_id in job_ids:
+        self.rung += 1
+        for job_id in (*job_ids, EVERY_JOB):
             for waiting in self._waiting.pop(job_id, ()):
                 if not waiting.done():
                     waiting.set_result(None)

@@ -4,7 +4,9 @@ The docstring of a class is its default message; `reason` is its stable machine 
 """
 
 import errno
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import ClassVar
 
 
@@ -31,6 +33,8 @@ class JobdError(Exception):
     """Something went wrong in jobd."""
 
     reason: ClassVar[str] = "INTERNAL"
+    metadata: Mapping[str, str] = MappingProxyType({})
+    """More for programs, beside the reason."""
 
     def __init__(self, message: str = "", *, hint: str = "") -> None:
         """Hold the message, or the class's own, and a hint on how to go on."""
@@ -65,6 +69,12 @@ class InvalidInputError(JobdError):
     """An input file of the job cannot be used."""
 
     reason = "INVALID_INPUT"
+
+
+class PathNotAllowedError(JobdError):
+    """The caller may not name this file by its path."""
+
+    reason = "PATH_NOT_ALLOWED"
 
 
 class InvalidRequestError(JobdError):
@@ -126,6 +136,64 @@ class OffsetOutOfRangeError(JobdError):
 
     reason = "OFFSET_OUT_OF_RANGE"
 
+    def __init__(self, message: str = "", *, hint: str = "", offset: int | None = None) -> None:
+        """Hold, where there is only one, the offset that would do."""
+        super().__init__(message, hint=hint)
+        if offset is not None:
+            self.metadata = {"offset": str(offset)}
+
+
+class UploadNotFoundError(JobdError):
+    """There is no such upload under way."""
+
+    reason = "UPLOAD_NOT_FOUND"
+
+
+class UploadBusyError(JobdError):
+    """Another stream is sending to this upload."""
+
+    reason = "UPLOAD_BUSY"
+
+
+class DigestMismatchError(JobdError):
+    """The bytes that arrived are not those that were promised."""
+
+    reason = "DIGEST_MISMATCH"
+
+
+class ArtifactChangedError(JobdError):
+    """The artifact has another content than before."""
+
+    reason = "ARTIFACT_CHANGED"
+
+
+class SequenceOutOfRangeError(JobdError):
+    """The sequence lies beyond the job's last event."""
+
+    reason = "SEQUENCE_OUT_OF_RANGE"
+
+    def __init__(self, message: str = "", *, hint: str = "", last: int = 0) -> None:
+        """Hold the sequence of the last event as well."""
+        super().__init__(message, hint=hint)
+        self.metadata = {"last_sequence": str(last)}
+
+
+class CursorOutOfRangeError(JobdError):
+    """The cursor is not one that can be gone on from."""
+
+    reason = "CURSOR_OUT_OF_RANGE"
+
+    def __init__(self, message: str = "", *, hint: str = "", oldest: int = 0, newest: int = 0) -> None:
+        """Hold the oldest and the newest cursor that can be gone on from."""
+        super().__init__(message, hint=hint)
+        self.metadata = {"oldest_cursor": str(oldest), "newest_cursor": str(newest)}
+
+
+class LogsRemovedError(JobdError):
+    """The logs of the job were removed."""
+
+    reason = "LOGS_REMOVED"
+
 
 class UnauthenticatedError(JobdError):
     """The call carries no valid token."""
@@ -137,6 +205,30 @@ class ForbiddenError(JobdError):
     """The call is not allowed."""
 
     reason = "FORBIDDEN"
+
+
+class NotOwnerError(ForbiddenError):
+    """The job belongs to somebody else."""
+
+    reason = "NOT_OWNER"
+
+
+class LimitExceededError(JobdError):
+    """The request is larger than a limit allows."""
+
+    reason = "LIMIT_EXCEEDED"
+
+    def __init__(self, message: str = "", *, limit: str = "", value: int = 0, hint: str = "") -> None:
+        """Name the limit as GetServerInfo lists it."""
+        self.limit = limit
+        self.value = value
+        super().__init__(message, hint=hint or (f"the limit `{limit}` is {value}" if limit else ""))
+
+
+class TooManyError(LimitExceededError):
+    """There are as many already as a limit allows."""
+
+    reason = "TOO_MANY"
 
 
 class DrainingError(JobdError):

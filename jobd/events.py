@@ -40,10 +40,21 @@ class Failure(_Frozen):
     log_tail: tuple[str, ...] = ()
 
 
+class Usage(_Frozen):
+    """What an attempt used of the machine."""
+
+    cpu_seconds: float
+    """Processor time of its processes, of all cpus together."""
+    max_rss_bytes: int | None = None
+    """The most memory that the largest of its processes held at once; None where it is not known."""
+
+
 class JobSubmitted(_Frozen):
     """The job was accepted."""
 
     kind: Literal["job_submitted"] = "job_submitted"
+    owner: str = ""
+    """Who submitted it; empty where that is not known."""
 
 
 class JobWaiting(_Frozen):
@@ -145,6 +156,7 @@ class EntryRetrying(_Frozen):
     attempt: int
     failure: Failure
     delay_seconds: float
+    usage: Usage | None = None
 
 
 class EntrySucceeded(_Frozen):
@@ -154,6 +166,7 @@ class EntrySucceeded(_Frozen):
     step: str
     entry: str
     attempt: int
+    usage: Usage | None = None
 
 
 class EntryFailed(_Frozen):
@@ -164,6 +177,7 @@ class EntryFailed(_Frozen):
     entry: str
     attempt: int
     failure: Failure
+    usage: Usage | None = None
 
 
 class EntryCancelled(_Frozen):
@@ -173,6 +187,7 @@ class EntryCancelled(_Frozen):
     step: str
     entry: str
     reason: str
+    usage: Usage | None = None
 
 
 class EntrySkipped(_Frozen):

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from jobd.jobs import Artifact, Entry, Job
 from jobd.states import ArtifactState, EntryState, JobState
 
+HowHeld = Callable[[str, str], str]
+"""Says how an entry, by step and name, is held back; empty where that is not known."""
 WhyWaiting = Callable[[str | None], str]
 """Says what an entry, by `step/entry`, or the job's start, as None, waits for; empty when it does not wait."""
 
@@ -18,12 +20,22 @@ class Explanation:
     text: str
 
 
-def explain(job: Job, why_waiting: WhyWaiting, *, step: str = "", entry: str = "") -> tuple[Explanation, ...]:
+def explain(
+    job: Job,
+    why_waiting: WhyWaiting,
+    *,
+    step: str = "",
+    entry: str = "",
+    how_held: HowHeld = lambda _step, _entry: "",
+) -> tuple[Explanation, ...]:
     """Explain a whole job, or only a step or an entry of it with the artifacts that it makes."""
     chosen = [item for item in job.entries if step in ("", item.step) and entry in ("", item.name)]
     made = {name for item in chosen for name in item.outputs}
     found = [] if step or entry else [Explanation("job", _job(job, why_waiting))]
-    found += [Explanation(f"{item.step}/{item.name}", _entry(job, item, why_waiting)) for item in chosen]
+    for item in chosen:
+        subject = f"{item.step}/{item.name}"
+        found.append(Explanation(subject, _entry(job, item, why_waiting)))
+        found += [Explanation(subject, held)] if (held := how_held(item.step, item.name)) else []
     found += [
         Explanation(item.name, text)
         for item in job.artifacts

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from jobd import events
 from jobd.errors import IllegalTransitionError
-from jobd.events import Failure, Record
+from jobd.events import Failure, Record, Usage
 from jobd.plan import Plan
 from jobd.states import (
     TERMINAL_ENTRY_STATES,
@@ -43,6 +43,8 @@ class Entry:
     ended: float | None = None
     """When it reached a terminal state, in seconds since the epoch."""
     failure: Failure | None = None
+    usage: Usage | None = None
+    """Of its last attempt that ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +70,8 @@ class Job:
     name: str
     version: str
     labels: Mapping[str, str] = field(default_factory=dict)
+    owner: str = ""
+    """Who submitted it; empty where that is not known."""
     priority: int = 0
     submitted: float = 0.0
     state: JobState = JobState.QUEUED
@@ -148,10 +152,12 @@ def with_parts(job: Job, entries: tuple[Entry, ...], artifacts: tuple[Artifact, 
 
 
 def replay(job: Job, records: Iterable[Record]) -> Job:
-    """Apply records in order."""
+    """Apply records in order, at a cost that grows with the job and with the records, but not with their product."""
+    # Copied once for all records: lists are changed in their place.
+    job = replace(job, entries=list(job.entries), artifacts=list(job.artifacts))  # type: ignore[arg-type]
     for record in records:
         job = apply(job, record)
-    return job
+    return replace(job, entries=tuple(job.entries), artifacts=tuple(job.artifacts))
 
 
 def apply(job: Job, record: Record) -> Job:
@@ -171,8 +177,8 @@ def apply(job: Job, record: Record) -> Job:
     return replace(changed, sequence=record.sequence)
 
 
-def _job_submitted(job: Job, _event: events.JobSubmitted, time: float) -> Job:
-    return replace(job, submitted=time)
+def _job_submitted(job: Job, event: events.JobSubmitted, time: float) -> Job:
+    return replace(job, submitted=time, owner=event.owner)
 
 
 def _job_waiting(job: Job, event: events.JobWaiting, _time: float) -> Job:
@@ -234,6 +240,10 @@ def _change_entry(job: Job, step: str, name: str, state: EntryState, **changes: 
 
 
 def _put(items: tuple[T, ...], place: int, item: T) -> tuple[T, ...]:
+    """Give the items with another in this place; a list is one that only `replay` knows, and is changed itself."""
+    if isinstance(items, list):
+        items[place] = item
+        return items
     return (*items[:place], item, *items[place + 1 :])
 
 
@@ -266,19 +276,27 @@ def _entry_progress(job: Job, event: events.EntryProgress, _time: float) -> Job:
 
 
 def _entry_retrying(job: Job, event: events.EntryRetrying, _time: float) -> Job:
-    return _change_entry(job, event.step, event.entry, EntryState.RETRYING, reason=event.failure.message)
+    changes = {"reason": event.failure.message, "usage": event.usage}
+    return _change_entry(job, event.step, event.entry, EntryState.RETRYING, **changes)
 
 
 def _entry_succeeded(job: Job, event: events.EntrySucceeded, time: float) -> Job:
-    return _change_entry(job, event.step, event.entry, EntryState.SUCCEEDED, ended=time, reason="")
+    return _change_entry(job, event.step, event.entry, EntryState.SUCCEEDED, ended=time, reason="", usage=event.usage)
+
+
+def _last_usage(job: Job, event: events.EntryFailed | events.EntryCancelled) -> Usage | None:
+    """Give what the attempt before used, for an entry that ends without another."""
+    return job.entry(event.step, event.entry).usage
 
 
 def _entry_failed(job: Job, event: events.EntryFailed, time: float) -> Job:
-    return _change_entry(job, event.step, event.entry, EntryState.FAILED, ended=time, reason="", failure=event.failure)
+    changes = {"ended": time, "reason": "", "failure": event.failure, "usage": event.usage or _last_usage(job, event)}
+    return _change_entry(job, event.step, event.entry, EntryState.FAILED, **changes)
 
 
 def _entry_cancelled(job: Job, event: events.EntryCancelled, time: float) -> Job:
-    return _change_entry(job, event.step, event.entry, EntryState.CANCELLED, ended=time, reason=event.reason)
+    changes = {"ended": time, "reason": event.reason, "usage": event.usage or _last_usage(job, event)}
+    return _change_entry(job, event.step, event.entry, EntryState.CANCELLED, **changes)
 
 
 def _entry_skipped(job: Job, event: events.EntrySkipped, time: float) -> Job:

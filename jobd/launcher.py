@@ -8,12 +8,14 @@ from time import monotonic, time
 from structlog.typing import FilteringBoundLogger
 
 from jobd import endings, events
-from jobd.errors import is_disk_full
+from jobd.containment import NOTHING_ASKED, Containment
+from jobd.errors import PrefectApiError, is_disk_full
 from jobd.events import JobEvent, Occurrence
 from jobd.failpoints import failpoint
+from jobd.flow_runs import FlowRuns
 from jobd.jobs import Job
 from jobd.layout import StateDirectory, write_durably
-from jobd.messages import Assignment, Fork
+from jobd.messages import Assignment, FlowRunId, Fork
 from jobd.nursery_client import NurseryClient
 from jobd.plan import Plan, Resources
 from jobd.prefect_status import Prefect
@@ -23,6 +25,8 @@ from jobd.store import Store
 
 _WAIT_SECONDS = 0.5
 """How often a job that waits for Prefect is told why."""
+_MAKE_SECONDS = 15.0
+"""For how long a start waits for Prefect to make its flow run."""
 _FULL_SECONDS = 5.0
 """How often it is tried again to start a job when the disk is full."""
 
@@ -39,6 +43,8 @@ class Launcher:
         prefect: Prefect,
         prefect_grace: float,
         cpus: float,
+        containment: Containment | None = None,
+        flow_runs: FlowRuns | None = None,
         log: FilteringBoundLogger,
     ) -> None:
         """Prepare; `nursery` is set before anything is asked of it."""
@@ -53,12 +59,15 @@ class Launcher:
         self._prefect = prefect
         self._prefect_grace = prefect_grace
         self._cpus = cpus
+        self._containment = containment or NOTHING_ASKED
+        self._flow_runs = flow_runs
         self._log = log
 
     async def know(self, job: Job) -> None:
         """Make a job known to the scheduler, with its age."""
         number = await asyncio.to_thread(self._store.number, job.id)
-        self._scheduler.know(job.id, priority=job.priority, number=number)
+        waited = max(0.0, time() - job.submitted)
+        self._scheduler.know(job.id, priority=job.priority, number=number, waited=waited)
 
     async def queue(self, job: Job) -> None:
         """Let a job that has no runner wait for its start."""
@@ -77,6 +86,8 @@ class Launcher:
         if job is None or job_id in self.cancelled:
             return
         name = secrets.token_hex(8)
+        # Made meanwhile: these are the first calls that the runner would make, and each takes tens of milliseconds.
+        making = asyncio.create_task(self._make_flow_run(job, name, ready=ready))
         try:
             await self._write_when_room(job, name)
         except OSError as error:
@@ -84,12 +95,14 @@ class Launcher:
             ending = occurring(endings.failed(job, f"its folder cannot be written: {error}"))
             await asyncio.wrap_future(self._store.decide(job_id, lambda _job: ending))
             self._scheduler.forget(job_id)
+            making.cancel()
             return
+        flow_run = await making
         failpoint("launch.assigned")
         if job_id in self.cancelled or self._store.live_job(job_id) is None:
             return  # it was cancelled meanwhile
         self.launched[job_id] = monotonic()
-        await self.nursery.fork(Fork(job_id=job_id, launch=name, plain=not ready))
+        await self.nursery.fork(Fork(job_id=job_id, launch=name, plain=not ready, flow_run=flow_run))
         failpoint("launch.forked")
 
     async def _await_prefect(self, job_id: str) -> bool:
@@ -106,6 +119,18 @@ class Launcher:
             for task in ready:
                 task.cancel()
         return self._prefect.status.ready
+
+    async def _make_flow_run(self, job: Job, launch: str, *, ready: bool) -> FlowRunId | None:
+        """Make the flow run, unless Prefect is away or slow; the runner tries for itself then, or does without."""
+        if not ready or self._flow_runs is None:
+            return None
+        try:
+            async with asyncio.timeout(_MAKE_SECONDS):
+                made = await self._flow_runs.make(job, key=launch)
+        except (PrefectApiError, TimeoutError) as error:
+            self._log.warning("flow_run_not_made", job=job.id, error=str(error) or type(error).__name__)
+            return None
+        return FlowRunId(id=made.id, flow_id=made.flow_id)
 
     async def _write_when_room(self, job: Job, name: str) -> None:
         """Write the assignment, as soon as the disk has room for it; OSError when it refuses for another reason."""
@@ -135,7 +160,8 @@ class Launcher:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not directory.plan.exists():
             write_durably(directory.plan, self._store.plan(job.id).model_dump_json().encode())
-        write_durably(directory.assignment, _assignment(job, self._cpus, name).model_dump_json().encode())
+        assignment = _assignment(job, self._cpus, name, self._containment)
+        write_durably(directory.assignment, assignment.model_dump_json().encode())
 
 
 def occurring(happened: Iterable[JobEvent]) -> list[Occurrence]:
@@ -153,7 +179,7 @@ def _first_wish(plan: Plan, job: Job) -> Resources:
     return Resources(cpus=0)
 
 
-def _assignment(job: Job, cpus: float, name: str) -> Assignment:
+def _assignment(job: Job, cpus: float, name: str, containment: Containment) -> Assignment:
     return Assignment(
         job_id=job.id,
         launch=name,
@@ -168,4 +194,5 @@ def _assignment(job: Job, cpus: float, name: str) -> Assignment:
         failure=next((entry.failure for entry in job.entries if entry.failure is not None), None),
         attempts=tuple((entry.step, entry.name, entry.attempt) for entry in job.entries if entry.attempt),
         present=tuple(item.name for item in job.artifacts if item.state is ArtifactState.PRESENT),
+        containment=containment,
     )

@@ -42,6 +42,16 @@ class StateDirectory:
         return self.root / "token"
 
     @property
+    def tokens(self) -> Path:
+        """What is kept of the tokens that were made for clients."""
+        return self.root / "tokens"
+
+    @property
+    def secrets(self) -> Path:
+        """The operator's secrets, a file each, unless they are kept elsewhere."""
+        return self.root / "secrets"
+
+    @property
     def run(self) -> Path:
         """Sockets between the daemon and its runners."""
         return self.root / "run"
@@ -119,11 +129,11 @@ class JobDirectory:
 
     def log(self, step: str, entry: str, attempt: int) -> Path:
         """Give the log of one attempt."""
-        return self.logs / step / entry / f"{attempt}.log"
+        return self.root.joinpath("logs", step, entry, f"{attempt}.log")
 
     def scratch(self, step: str, entry: str, attempt: int) -> Path:
         """Give the scratch folder of one attempt."""
-        return self.work / step / entry / str(attempt)
+        return self.root.joinpath("work", step, entry, str(attempt))
 
 
 def sync_directory(folder: Path) -> None:

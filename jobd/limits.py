@@ -23,6 +23,14 @@ class Limits:
     """What all its processes may hold together, in a cgroup; elsewhere, what each may have for its own data."""
     file_size: int = 0
     """What no file that it writes may pass."""
+    inherited: bool = False
+    """Whether its processes are born under them, as those of another user must be; then they are not put under them."""
+
+    def words(self, *, data: bool) -> list[str]:
+        """Give them as the program prlimit takes them; with `data` the memory too."""
+        found = ["--core=0", f"--nofile={OPEN_FILES}"]
+        found += [f"--fsize={self.file_size}"] if self.file_size else []
+        return found + ([f"--data={self.memory}"] if data and self.memory else [])
 
     def apply(self, pid: int, *, data: bool) -> None:
         """Limit a process; with `data` its memory too, for want of a cgroup that does. One that has ended is no error.
@@ -30,6 +38,13 @@ class Limits:
         Its data, not its address space: that counts every library and mapped file, and a module that holds 50 MB
         of numpy and video frames has five times as much of it.
         """
+        if not self.inherited:
+            self._put_under(pid, data=data)
+        # A help to the kernel, no promise: some containers do not let it be said.
+        with contextlib.suppress(OSError):
+            (procfs.PROC / str(pid) / "oom_score_adj").write_text(str(_OOM_SCORE))
+
+    def _put_under(self, pid: int, *, data: bool) -> None:
         with contextlib.suppress(ProcessLookupError):
             _cap(pid, resource.RLIMIT_CORE, 0)
             _cap(pid, resource.RLIMIT_NOFILE, OPEN_FILES)
@@ -37,9 +52,6 @@ class Limits:
                 _cap(pid, resource.RLIMIT_FSIZE, self.file_size)
             if data and self.memory:
                 _cap(pid, resource.RLIMIT_DATA, self.memory)
-        # A help to the kernel, no promise: some containers do not let it be said.
-        with contextlib.suppress(OSError):
-            (procfs.PROC / str(pid) / "oom_score_adj").write_text(str(_OOM_SCORE))
 
 
 NO_LIMITS = Limits()

@@ -24,6 +24,7 @@ _DECIMAL = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _BYTES: dict[str, float] = {**_DECIMAL, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 _QUANTITY = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?) ?([A-Za-z]{1,3})")
 _IMPORT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
+_SECRET = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -77,10 +78,28 @@ def _check_variable(name: str) -> str:
     return name
 
 
+def _all_text(raw: list[object]) -> bool:
+    return all(isinstance(item, str) for item in raw)
+
+
+def _check_secret(name: str) -> str:
+    if not _SECRET.fullmatch(name):
+        hint = "a letter or `_`, then letters, digits, `_`, `.` and `-`"
+        raise FieldError(f"{shown(name)} is not a name for a secret", hint)
+    return name
+
+
+def _check_folder(path: str) -> str:
+    if not path.startswith("/") or ".." in path.split("/"):
+        raise FieldError(f"{shown(path)} is not an absolute path", "write it like /srv/models, without `..`")
+    return path
+
+
 # Strict: no value is bent into another type. Text keeps its source, so that `1.10` stays `1.10`.
 Text = Annotated[str, Field(strict=True)]
 Line = Annotated[Text, AfterValidator(check_line)]
 FileName = Annotated[Text, AfterValidator(check_file_name)]
+Variable = Annotated[Text, AfterValidator(_check_variable)]
 OptionName = Annotated[Text, AfterValidator(check_option)]
 Flag = Annotated[bool, Field(strict=True), BeforeValidator(_meant)]
 Whole = Annotated[int, Field(strict=True), BeforeValidator(_meant)]
@@ -232,6 +251,13 @@ class ModuleOutput(Format):
     type: Line
 
 
+class SandboxSpec(Format):
+    """What a module in a sandbox gets beside its files."""
+
+    network: Flag = False
+    read: tuple[Annotated[Text, AfterValidator(_check_folder)], ...] = ()
+
+
 class Manifest(Format):
     """What a module's `manifest.yaml` says. Times are seconds; `preload` is None where no warm start is wanted."""
 
@@ -251,7 +277,9 @@ class Manifest(Format):
     retries: Retries = 0
     retry_on: RetryOn | None = None
     grace: Annotated[Seconds, Field(ge=0)] = 10
-    env: dict[Annotated[Text, AfterValidator(_check_variable)], Text] = {}
+    env: dict[Variable, Text] = {}
+    secrets: dict[Variable, Annotated[Text, AfterValidator(_check_secret)]] = {}
+    sandbox: SandboxSpec | None = None
     preload: tuple[Annotated[Text, AfterValidator(_check_import)], ...] | None = ()
 
     @field_validator("entrypoint")
@@ -267,6 +295,24 @@ class Manifest(Format):
         if _meant(raw) is not False and not isinstance(raw, list | tuple):
             raise FieldError(f"must be a list of imports or false, not {describe(raw)}", "write it like [numpy, av]")
         return None if _meant(raw) is False else raw
+
+    @field_validator("secrets", mode="before")
+    @classmethod
+    def _read_secrets(cls, raw: object) -> object:
+        # A list names variables and secrets at once.
+        return {name: name for name in raw} if isinstance(raw, list) and _all_text(raw) else raw
+
+    @field_validator("sandbox", mode="before")
+    @classmethod
+    def _read_sandbox(cls, raw: object) -> object:
+        meant = _meant(raw)
+        return ({} if meant else None) if isinstance(meant, bool) else raw
+
+    @model_validator(mode="after")
+    def _check_variables(self) -> Self:
+        if twice := sorted(self.env.keys() & self.secrets.keys()):
+            raise FieldError(f"the variable {shown(twice[0])} is in `env` and in `secrets`", "keep one of them")
+        return self
 
 
 def read_manifest(text: bytes) -> Manifest:

@@ -1,9 +1,11 @@
 """What the daemon, the nursery and the runners say to each other: one JSON object a line, over unix sockets."""
 
 from typing import Annotated, Literal
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from jobd.containment import NOTHING_ASKED, Containment
 from jobd.events import Failure
 from jobd.plan import Resources
 from jobd.states import EntryState
@@ -37,6 +39,8 @@ class Assignment(_Message):
     """When the job first started, in seconds since the epoch; None when it did not yet."""
     present: tuple[str, ...] = ()
     """Artifacts that are on disk."""
+    containment: Containment = NOTHING_ASKED
+    """What holds its modules back."""
 
 
 class Lease(_Message):
@@ -45,6 +49,8 @@ class Lease(_Message):
     key: str
     """Names the entry within its job."""
     resources: Resources
+    gpus: tuple[str, ...] | None = None
+    """The gpus that are its own, by id; None where the daemon hands out none."""
 
 
 class Hello(_Message):
@@ -84,6 +90,8 @@ class Granted(_Message):
 
     kind: Literal["granted"] = "granted"
     key: str
+    gpus: tuple[str, ...] | None = None
+    """The gpus that are its own, by id; None where the daemon hands out none."""
 
 
 class Cancel(_Message):
@@ -91,6 +99,13 @@ class Cancel(_Message):
 
     kind: Literal["cancel"] = "cancel"
     reason: str
+
+
+class FlowRunId(_Message):
+    """A flow run that was made for a job, and its flow."""
+
+    id: UUID
+    flow_id: UUID
 
 
 class Fork(_Message):
@@ -102,6 +117,8 @@ class Fork(_Message):
     """Must be that of the assignment when the runner has its lock."""
     plain: bool = False
     """Whether the job shall run without Prefect."""
+    flow_run: FlowRunId | None = None
+    """The flow run that was made for it; None when it is to make one itself."""
 
 
 class Forked(_Message):

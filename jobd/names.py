@@ -30,6 +30,11 @@ def shown(value: object, quote: str = "'") -> str:
     return quote + ascii_controls(text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "…") + quote
 
 
+def quoted(path: str) -> str:
+    """Give a path as it may stand in a message: in quotes, on one line, and whole."""
+    return f"'{ascii_controls(path)}'"
+
+
 def ascii_controls(text: str) -> str:
     """Give the text with every character that could disturb a terminal or a log written as an escape."""
 

@@ -66,12 +66,20 @@ class PlanArtifact(Model):
     consumers: tuple[tuple[str, str], ...] = ()
 
 
+class Sandbox(Model):
+    """What an entry in a sandbox gets beside its files: the network, and folders that are hidden otherwise."""
+
+    network: bool = False
+    read: tuple[str, ...] = ()
+
+
 class PlanEntry(Model):
     """One run of a module: all that is needed to start it but the paths. Times are seconds.
 
     `options` are command line tokens as they stand; `preload` is None where no warm start is wanted. `silence` is how
     long it may print nothing; `log_limit` and `output_limit` are bytes, 0 where there is none; `retry_on` holds kinds
-    of failure, and is empty where every kind is tried again.
+    of failure, and is empty where every kind is tried again. `secrets` names the secret for each environment variable
+    that gets one; `sandbox` is None where there is none around it.
     """
 
     step: str
@@ -93,6 +101,8 @@ class PlanEntry(Model):
     retry_on: tuple[str, ...] = ()
     grace: float = 10
     env: dict[str, str] = {}
+    secrets: dict[str, str] = {}
+    sandbox: Sandbox | None = None
     preload: tuple[str, ...] | None = ()
 
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from typing import NoReturn, TypeVar
 
 from jobd.catalog import BrokenModule, Module
+from jobd.containment import Provisions
 from jobd.document import Document, Place, read_document
 from jobd.errors import InvalidDocumentError, InvalidJobError, Violation
 from jobd.manifest import ModuleInput, ModuleOutput
 from jobd.names import FieldError, shown
-from jobd.plan import Binding, Capacity, Plan, PlanArtifact, PlanEntry, PlanInput, PlanStep, Resources
+from jobd.plan import Binding, Capacity, Plan, PlanArtifact, PlanEntry, PlanInput, PlanStep, Resources, Sandbox
 from jobd.spec import EntrySpec, InputArtifact, JobSpec, OutputArtifact, Wiring, read_job, single_entries
 
 MAX_VIOLATIONS = 1000
@@ -20,18 +21,24 @@ ValueT = TypeVar("ValueT")
 
 
 def make_plan(
-    text: bytes, modules: Mapping[str, Module], capacity: Capacity, broken: tuple[BrokenModule, ...] = ()
+    text: bytes,
+    modules: Mapping[str, Module],
+    capacity: Capacity,
+    broken: tuple[BrokenModule, ...] = (),
+    provisions: Provisions | None = None,
 ) -> Plan:
     """Plan a job file; raise InvalidJobError with every violation found, at most 1000 of them.
 
-    `broken` only makes it tell, of a module that cannot be run, why.
+    `broken` only makes it tell, of a module that cannot be run, why. Without `provisions` there are no secrets.
     """
     try:
         document = read_document(text)
     except InvalidDocumentError as error:
         raise InvalidJobError(error.violations) from None
     spec, found = read_job(document)
-    fitter = _Fitter(document, modules, capacity, {module.name: module for module in broken})
+    fitter = _Fitter(
+        document, modules, capacity, {module.name: module for module in broken}, provisions or Provisions()
+    )
     fitter.violations += [*document.violations, *found]
     if spec is None:
         for place, entry in single_entries(document):
@@ -106,6 +113,7 @@ class _Fitter:
     modules: Mapping[str, Module]
     capacity: Capacity
     broken: Mapping[str, BrokenModule]
+    provisions: Provisions
     violations: list[Violation] = field(default_factory=list)
 
     def fit(self, place: Place, entry: EntrySpec, step: str, name: str) -> PlanEntry | None:
@@ -115,6 +123,7 @@ class _Fitter:
             self._miss_module((*place, "module"), entry.module)
             return None
         manifest = module.manifest
+        self._check_secrets(place, module)
         return PlanEntry(
             step=step,
             name=name,
@@ -135,8 +144,24 @@ class _Fitter:
             retry_on=_said(entry.retry_on, manifest.retry_on) or (),
             grace=manifest.grace,
             env=manifest.env,
+            secrets=manifest.secrets,
+            sandbox=self._sandbox(place, module),
             preload=manifest.preload,
         )
+
+    def _check_secrets(self, place: Place, module: Module) -> None:
+        for name in sorted(set(module.manifest.secrets.values()) - self.provisions.secrets):
+            message = f"module {shown(module.name)} needs the secret {shown(name)}, which this daemon does not have"
+            self._found((*place, "module"), message, f"the operator stores it with `jobd secret set {name}`")
+
+    def _sandbox(self, place: Place, module: Module) -> Sandbox | None:
+        asked = module.manifest.sandbox
+        wanted = self.provisions.sandbox_for(None if asked is None else Sandbox(**asked.model_dump()))
+        if wanted is not None and self.provisions.no_sandbox:
+            message = f"module {shown(module.name)} must run in a sandbox, and none can be made"
+            hint = f"{self.provisions.no_sandbox}; the operator mends that, or starts the daemon with --sandbox off"
+            self._found((*place, "module"), message, hint)
+        return wanted
 
     def check_module(self, place: Place) -> None:
         """Note a module that there is not, of an entry that cannot be read."""

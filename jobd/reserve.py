@@ -51,11 +51,17 @@ class Reserve:
         self._folder = folder
         self._wanted = wanted_bytes
         self._look = look
+        self.relieve: Callable[[], bool] = lambda: False
+        """Removes what can be spared and tells whether there was any; asked before a shortage is told."""
 
     def shortage(self, needed_bytes: int = 0) -> str:
         """Say what there is too little of once `needed_bytes` more are used; empty when there is enough."""
+        short = self._shortage(needed_bytes)
+        return self._shortage(needed_bytes) if short and self.relieve() else short
+
+    def _shortage(self, needed_bytes: int) -> str:
         room = self._look(self._folder)
-        keep = min(_MOST_BYTES, int(room.all_bytes * _SHARE)) if self._wanted is None else self._wanted
+        keep = self._keep(room)
         if room.free_bytes - needed_bytes < keep:
             needed = f"{_size(needed_bytes)} are needed and " if needed_bytes else ""
             return (
@@ -65,6 +71,14 @@ class Reserve:
         if room.free_files < files:
             return f"{room.free_files} files more fit on the disk of {self._folder}, {files} are kept free"
         return ""
+
+    def bytes_free_and_kept(self) -> tuple[int, int]:
+        """Give how many bytes are free, and how many of them are to stay so; OSError when the disk does not answer."""
+        room = self._look(self._folder)
+        return room.free_bytes, self._keep(room)
+
+    def _keep(self, room: Room) -> int:
+        return min(_MOST_BYTES, int(room.all_bytes * _SHARE)) if self._wanted is None else self._wanted
 
     def check(self, needed_bytes: int = 0) -> None:
         """Raise DiskFullError unless there is enough once `needed_bytes` more are used."""

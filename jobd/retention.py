@@ -22,8 +22,9 @@ from jobd.layout import StateDirectory
 from jobd.removal import delete_job, remove_tree, tree_size, trim_log
 from jobd.states import JobState
 from jobd.store import Store
+from jobd.upload_shelf import DATA, USED
 
-_DAY = 86400.0
+_DAY, _HOUR = 86400.0, 3600.0
 _EVERY_SECONDS = 3600.0
 
 
@@ -41,6 +42,8 @@ class RetentionPolicy:
     keep_logs: float | None = 30 * _DAY
     keep_uploads: float = _DAY
     """For how long an upload waits for a job that uses it."""
+    keep_partial_uploads: float = _HOUR
+    """For how long an interrupted upload waits to be gone on with, and the bytes of a used one to save a transfer."""
     runner_log_bytes: int = 1 << 20
     nursery_log_bytes: int = 16 << 20
 
@@ -171,7 +174,8 @@ class Retention:
             else:
                 done.append(removal)
         self._bound_logs()
-        self._remove_uploads(now - self._policy.keep_uploads)
+        for place in self._state.uploads.iterdir():
+            self._look_at_upload(place, now)
         return tuple(done)
 
     def _ended(self) -> list[EndedJob]:
@@ -218,10 +222,12 @@ class Retention:
         for path in self._state.jobs.glob("*/runner.log"):
             trim_log(path, self._policy.runner_log_bytes)
 
-    def _remove_uploads(self, before: float) -> None:
-        for place in self._state.uploads.iterdir():
-            if _newest(place) < before:
-                self._log.info("upload_removed", upload=place.name, freed_bytes=remove_tree(place))
+    def _look_at_upload(self, place: Path, now: float) -> None:
+        age, partial = now - _newest(place), self._policy.keep_partial_uploads
+        if age > (partial if place.name.startswith(".") else self._policy.keep_uploads):
+            self._log.info("upload_removed", upload=place.name, freed_bytes=remove_tree(place))
+        elif age > partial and (place / USED).exists() and (place / DATA).exists():
+            self._log.info("upload_data_removed", upload=place.name, freed_bytes=remove_tree(place / DATA))
 
 
 def _newest(place: Path) -> float:

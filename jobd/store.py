@@ -9,19 +9,28 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection, Table, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, select, update
 
-from jobd import rows, schema
+from jobd import recording, rows, schema
 from jobd.archive import Archive, Live, find_request, load
-from jobd.database import Writer, open_writer
+from jobd.database import open_writer
 from jobd.errors import JobNotEndedError
-from jobd.events import ArtifactPublished, ArtifactRemoved, EntryEvent, JobRecovering, Occurrence, Record
+from jobd.events import Occurrence, Record
 from jobd.failpoints import failpoint
-from jobd.jobs import Job, apply
+from jobd.jobs import Job, replay
+from jobd.journal import Chunk
 from jobd.plan import Plan
+from jobd.writer import Measure, Writer
 
 Decision = Callable[[Job], Sequence[Occurrence]]
 """Says what happens next to a job as it is now; nothing is a valid answer."""
+
+Told = Callable[[Job, Sequence[Record]], None]
+"""Is told, in the writer's thread, of events that were committed, and of their job after them. It must not raise."""
+
+
+Source = Callable[[int], Chunk]
+"""Gives what stands in a journal after a byte. It is called in the writer's thread."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,13 +49,36 @@ class Acceptance:
 class Store(Archive):
     """The store of one state directory. Futures are done when what they promise is on disk."""
 
-    def __init__(self, path: Path, *, changed: Callable[[Mapping[str, Job]], None] = lambda _jobs: None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        changed: Callable[[Mapping[str, Job]], None] = lambda _jobs: None,
+        told: Told = lambda _job, _records: None,
+        measured: Measure = lambda _seconds, _changes: None,
+    ) -> None:
         """Open or make the store; `changed` is told, in the writer's thread, of jobs as commits leave them."""
         self._changed = changed
+        self._told = told
         self._staged: dict[str, Live] = {}
+        self._gone: dict[str, Job] = {}
+        self._news: list[tuple[Job, Sequence[Record]]] = []
         engine = open_writer(path)
         super().__init__(path)
-        self._writer = Writer(engine, committed=self._publish, rolled_back=self._staged.clear)
+        self._writer = Writer(engine, committed=self._publish, rolled_back=self._unstage, measured=measured)
+
+    @property
+    def trouble(self) -> str:
+        """Why the store cannot be written; empty as long as nothing was refused."""
+        return self._writer.trouble
+
+    def answer(self) -> "Future[None]":
+        """Give a future that is done when the writer has come round to it; the disk is not asked for anything."""
+        return self._writer.answer()
+
+    def probe(self) -> "Future[None]":
+        """Write to the disk, changing nothing: the future holds a StorageError while that is not possible."""
+        return self._writer.probe()
 
     def close(self) -> None:
         """Finish every change and close."""
@@ -78,10 +110,26 @@ class Store(Archive):
 
         def work(connection: Connection) -> Job:
             live = self._find(connection, job_id)
-            known = connection.scalar(select(schema.jobs.c.journal_offset).where(schema.jobs.c.number == live.number))
-            if known != start:
+            if recording.read_offset(connection, job_id) != start:
                 return live.job
             return self._record(connection, live, occurrences, {"journal_offset": end})
+
+        return self._writer.submit(work)
+
+    def take_in(self, job_id: str, source: Source) -> "Future[int]":
+        """Record what stands in a job's journal beyond what was recorded, once; give where that ends, in bytes.
+
+        It is read in the writer's thread: a thread that only reads would cost more than the reading. Of a job that
+        there is not, nothing may stand there: JobNotFoundError.
+        """
+
+        def work(connection: Connection) -> int:
+            chunk = source(recording.read_offset(connection, job_id) or 0)
+            if chunk.occurrences:
+                failpoint("ingest.read")
+                live = self._find(connection, job_id)
+                self._record(connection, live, chunk.occurrences, {"journal_offset": chunk.offset})
+            return chunk.offset
 
         return self._writer.submit(work)
 
@@ -102,8 +150,9 @@ class Store(Archive):
             live = self._find(connection, job_id)
             if not live.job.terminal:
                 raise JobNotEndedError(f"job {job_id} is {live.job.state}", hint="cancel it first")
-            # Events, entries and artifacts go with it.
-            connection.execute(delete(schema.jobs).where(schema.jobs.c.number == live.number))
+            recording.remove_job(connection, live)
+            self._staged.pop(job_id, None)
+            self._gone[job_id] = live.job
 
         return self._writer.submit(work)
 
@@ -112,14 +161,8 @@ class Store(Archive):
 
         def work(connection: Connection) -> Job:
             number = self._find(connection, job.id).number
-            changes = rows.job_row(job) | ({} if journal_offset is None else {"journal_offset": journal_offset})
-            connection.execute(update(schema.jobs).where(schema.jobs.c.number == number).values(changes))
-            for table, values in (
-                (schema.entries, [rows.entry_row(number, *item) for item in enumerate(job.entries)]),
-                (schema.artifacts, [rows.artifact_row(number, *item) for item in enumerate(job.artifacts)]),
-            ):
-                connection.execute(delete(table).where(table.c.job == number))
-                _insert(connection, table, values)
+            values = {} if journal_offset is None else {"journal_offset": journal_offset}
+            recording.rewrite_job(connection, number, job, values)
             self._staged[job.id] = Live(number, job)
             return job
 
@@ -136,77 +179,47 @@ class Store(Archive):
             "document": acceptance.document,
             "plan": acceptance.plan.model_dump_json(),
         }
-        number = connection.execute(insert(schema.jobs).values(values)).inserted_primary_key[0]  # type: ignore[index]
-        job = acceptance.job
-        _insert(connection, schema.entries, [rows.entry_row(number, *item) for item in enumerate(job.entries)])
-        _insert(connection, schema.artifacts, [rows.artifact_row(number, *item) for item in enumerate(job.artifacts)])
-        return self._record(connection, Live(number, job), acceptance.first, {}), False
+        before = Live(recording.add_job(connection, acceptance.job, values), acceptance.job)
+        return self._record(connection, before, acceptance.first, {}), False
 
     def _find(self, connection: Connection, job_id: str) -> Live:
         live = self._staged.get(job_id) or self._live.get(job_id)
         return live or load(connection, select(schema.jobs).where(schema.jobs.c.id == job_id), job_id)
 
     def _record(self, connection: Connection, live: Live, occurrences: Sequence[Occurrence], changes: rows.Row) -> Job:
-        job, records = live.job, []
-        for occurrence in occurrences:
-            record = Record(sequence=job.sequence + 1, time=occurrence.time, event=occurrence.event)
-            job = apply(job, record)
-            records.append(record)
-        if records:
-            _insert(connection, schema.events, [rows.event_row(live.number, record) for record in records])
-            _update_parts(connection, live.number, job, records)
-            changes = changes | rows.job_row(job)
-        for record in records:
-            failpoint(f"store.before.{record.event.kind}")
-        if changes:
-            connection.execute(update(schema.jobs).where(schema.jobs.c.number == live.number).values(changes))
+        records = _number(occurrences, after=live.job.sequence)
+        job = replay(live.job, records) if records else live.job
+        recording.record(connection, live, job, records, changes)
         self._staged[job.id] = Live(live.number, job)
+        if records:
+            self._news.append((job, records))
         return job
 
+    def _unstage(self) -> None:
+        self._staged.clear()
+        self._gone.clear()
+        self._news.clear()
+
     def _publish(self) -> None:
-        changed = {job_id: live.job for job_id, live in self._staged.items()}
+        changed = {job_id: live.job for job_id, live in self._staged.items()} | self._gone
+        # First, so that whoever finds a job at its new sequence finds the events as well.
+        for job, records in self._news:
+            self._recent.add(job.id, records)
         for job_id, live in self._staged.items():
             if live.job.terminal:
                 self._live.pop(job_id, None)
             else:
                 self._live[job_id] = live
         failpoint("store.committed")
-        self._staged.clear()
+        news = self._news.copy()
+        self._unstage()
         self._changed(changed)
+        for job, records in news:
+            self._told(job, records)
 
 
-def _insert(connection: Connection, table: Table, values: list[rows.Row]) -> None:
-    if values:
-        connection.execute(insert(table), values)
-
-
-_UPDATES = {
-    table.name: update(table).where(table.c.job == bindparam("this_job"), table.c.place == bindparam("this_place"))
-    for table in (schema.entries, schema.artifacts)
-}
-
-
-def _update_parts(connection: Connection, number: int, job: Job, records: Sequence[Record]) -> None:
-    entries, artifacts = _touched(job, records)
-    for table, values in (
-        (schema.entries, [rows.entry_row(number, place, job.entries[place]) for place in sorted(entries)]),
-        (schema.artifacts, [rows.artifact_row(number, place, job.artifacts[place]) for place in sorted(artifacts)]),
-    ):
-        if values:
-            # The key's columns are bound under other names, because an update takes the plain ones as new values.
-            keyed = [row | {"this_job": row["job"], "this_place": row["place"]} for row in values]
-            connection.execute(_UPDATES[table.name], keyed)
-
-
-def _touched(job: Job, records: Sequence[Record]) -> tuple[set[int], set[int]]:
-    entries: set[int] = set()
-    artifacts: set[int] = set()
-    for record in records:
-        event = record.event
-        if isinstance(event, JobRecovering):
-            entries.update(range(len(job.entries)))
-        elif isinstance(event, ArtifactPublished | ArtifactRemoved):
-            artifacts.add(job.artifact_places[event.name])
-        elif isinstance(event, EntryEvent):
-            entries.add(job.places[event.step, event.entry])
-    return entries, artifacts
+def _number(occurrences: Sequence[Occurrence], *, after: int) -> list[Record]:
+    return [
+        Record(sequence=sequence, time=occurrence.time, event=occurrence.event)
+        for sequence, occurrence in enumerate(occurrences, after + 1)
+    ]

@@ -5,24 +5,29 @@ import hashlib
 import json
 import secrets
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import time
 
 from jobd import events
 from jobd.artifacts import ArtifactStore, Stored, copy_in, sync_tree
+from jobd.call_limits import CallLimits, check_labels
 from jobd.catalog import Catalog
+from jobd.containment import Provisions
 from jobd.errors import InvalidInputError, InvalidRequestError
 from jobd.events import JobEvent, Occurrence
 from jobd.failpoints import failpoint
+from jobd.input_copy import InputCopy
 from jobd.jobs import Job, new_job
 from jobd.layout import StateDirectory, sync_directory
 from jobd.plan import Capacity, Plan, PlanInput
 from jobd.planner import make_plan
+from jobd.queue_places import QueuePlaces
 from jobd.removal import delete_job, tree_size
 from jobd.reserve import Reserve
 from jobd.retry import find_reuse
+from jobd.roots import Caller, Roots
 from jobd.store import Acceptance, Store
 from jobd.uploads import Uploads
 
@@ -50,6 +55,10 @@ class Submission:
     request_id: str = ""
     priority: int | None = None
     labels: Mapping[str, str]
+    owner: str = ""
+    """Who asks for it, by the name of its identity."""
+    caller: Caller
+    """What it may name by path."""
 
 
 class Submissions:
@@ -64,6 +73,9 @@ class Submissions:
         uploads: Uploads,
         capacity: Capacity,
         reserve: Reserve | None = None,
+        roots: Roots | None = None,
+        provisions: Callable[[], Provisions] = Provisions,
+        limits: CallLimits | None = None,
     ) -> None:
         """Take jobs into `store` that fit `capacity`, as long as the disk has more free than `reserve`."""
         self._state = state
@@ -72,6 +84,9 @@ class Submissions:
         self._uploads = uploads
         self._capacity = capacity
         self._reserve = reserve or Reserve(state.root, 0)
+        self._provisions = provisions
+        self._roots = roots or Roots(kept=(state.root,))
+        self._queue = QueuePlaces(store, most=(limits or CallLimits()).max_queued)
 
     async def plan(self, document: bytes) -> Plan:
         """Check a job file in full; InvalidJobError holds everything that is wrong with it."""
@@ -84,13 +99,14 @@ class Submissions:
         if earlier is not None:
             return earlier, True
         self._reserve.check()
-        plan = await self.plan(submission.document)
-        acceptance = await asyncio.to_thread(self._prepare, submission, plan, digest)
-        failpoint("submit.copied")
-        job, existed = await self._accept(acceptance)
+        with self._queue.take():
+            plan = await self.plan(submission.document)
+            acceptance = await asyncio.to_thread(self._prepare, submission, plan, digest)
+            failpoint("submit.copied")
+            job, existed = await self._accept(acceptance)
         failpoint("submit.accepted")
         if not existed:
-            await asyncio.to_thread(self._remove_uploads, submission)
+            await asyncio.to_thread(self._release_uploads, submission)
         return job, existed
 
     async def _accept(self, acceptance: Acceptance) -> tuple[Job, bool]:
@@ -105,8 +121,8 @@ class Submissions:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         return job, existed
 
-    async def retry(self, job_id: str, request_id: str) -> tuple[Job, bool]:
-        """Take on a new job that goes on where an ended one stopped; the second value says if it was there before.
+    async def retry(self, job_id: str, request_id: str, *, owner: str = "") -> tuple[Job, bool]:
+        """Take on a new job, `owner`'s, that goes on where an ended one stopped; the second value says if it existed.
 
         NotRetriableError or ArtifactGoneError say why that cannot be.
         """
@@ -115,7 +131,9 @@ class Submissions:
         if earlier is not None:
             return earlier, True
         self._reserve.check()
-        return await self._accept(await asyncio.to_thread(self._prepare_retry, job_id, request_id, digest))
+        with self._queue.take():
+            acceptance = await asyncio.to_thread(self._prepare_retry, job_id, request_id, digest, owner)
+            return await self._accept(acceptance)
 
     async def delete(self, job_id: str) -> None:
         """Remove a job that has ended, with all that is kept of it; JobNotEndedError when it has not."""
@@ -127,6 +145,7 @@ class Submissions:
         for folder in strays:
             shutil.rmtree(folder, ignore_errors=True)
         self._remove_scratch()
+        self._uploads.take_back()
         return len(strays)
 
     def _remove_scratch(self) -> None:
@@ -152,7 +171,7 @@ class Submissions:
 
     def _plan(self, document: bytes) -> Plan:
         snapshot = self._catalog.scan()
-        return make_plan(document, snapshot.modules, self._capacity, snapshot.broken)
+        return make_plan(document, snapshot.modules, self._capacity, snapshot.broken, self._provisions())
 
     def _prepare(self, submission: Submission, plan: Plan, digest: str) -> Acceptance:
         sources = match_inputs(plan, submission.inputs)
@@ -161,7 +180,7 @@ class Submissions:
         job = new_job(_new_id(), plan, submitted=now)
         folder = self._state.job(job.id).root
         try:
-            stored = self._copy_inputs(job.id, sources)
+            stored = self._copy_inputs(job.id, sources, submission.caller)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -169,16 +188,17 @@ class Submissions:
             events.ArtifactPublished(name=name, size_bytes=item.size_bytes, folder=item.folder)
             for name, item in stored.items()
         ]
+        submitted = events.JobSubmitted(owner=submission.owner)
         return Acceptance(
             job=job,
             plan=plan,
             document=submission.document,
             request_id=submission.request_id,
             request_digest=digest,
-            first=tuple(Occurrence(time=now, event=event) for event in (events.JobSubmitted(), *published)),
+            first=tuple(Occurrence(time=now, event=event) for event in (submitted, *published)),
         )
 
-    def _prepare_retry(self, job_id: str, request_id: str, digest: str) -> Acceptance:
+    def _prepare_retry(self, job_id: str, request_id: str, digest: str, owner: str) -> Acceptance:
         plan, old = self._store.plan(job_id), self._store.get(job_id)
         reuse = find_reuse(plan, old)
         now = time()
@@ -190,7 +210,7 @@ class Submissions:
             shutil.rmtree(directory.root, ignore_errors=True)
             raise
         carried = [old.artifact(name) for name in reuse.artifacts]
-        first: list[JobEvent] = [events.JobSubmitted()]
+        first: list[JobEvent] = [events.JobSubmitted(owner=owner)]
         first += [
             events.ArtifactPublished(name=item.name, size_bytes=item.size_bytes, folder=item.folder) for item in carried
         ]
@@ -220,29 +240,27 @@ class Submissions:
         for folder in (directory.artifacts, directory.root, self._state.jobs):
             sync_directory(folder)
 
-    def _copy_inputs(self, job_id: str, sources: Mapping[str, Source]) -> dict[str, Stored]:
+    def _copy_inputs(self, job_id: str, sources: Mapping[str, Source], caller: Caller) -> dict[str, Stored]:
         """Copy every input under each of the names by which entries use it."""
         directory = self._state.job(job_id)
-        needed = sum(tree_size(Path(source.path)) for source in sources.values() if Path(source.path).is_absolute())
-        self._reserve.check(needed)
+        paths = [self._roots.resolve(source.path, caller) for source in sources.values() if not source.upload_id]
+        self._reserve.check(sum(map(tree_size, paths)))
         directory.artifacts.mkdir(mode=0o700, parents=True)
         store = ArtifactStore(directory.artifacts)
-        stored = {name: self._copy(source, store.path(name)) for name, source in sources.items()}
+        stored = {name: self._copy(source, store.path(name), caller) for name, source in sources.items()}
         self._sync(job_id)
         return stored
 
-    def _copy(self, source: Source, target: Path) -> Stored:
+    def _copy(self, source: Source, target: Path, caller: Caller) -> Stored:
         if source.upload_id:
             stored = self._uploads.take(source.upload_id, target)
             sync_tree(target)
             return stored
-        if not Path(source.path).is_absolute():
-            raise InvalidInputError(f"{source.path!r} is not an absolute path")
-        return copy_in(Path(source.path), target)
+        return InputCopy(self._roots, caller, check_room=self._reserve.check).copy(source.path, target)
 
-    def _remove_uploads(self, submission: Submission) -> None:
+    def _release_uploads(self, submission: Submission) -> None:
         for source in submission.inputs.values():
-            self._uploads.remove_data(source.upload_id)
+            self._uploads.release(source.upload_id)
 
 
 def match_inputs(plan: Plan, given: Mapping[str, Source]) -> dict[str, Source]:
@@ -275,6 +293,7 @@ def _adjusted(plan: Plan, submission: Submission) -> Plan:
     if not -1000 <= priority <= 1000:
         raise InvalidRequestError(f"the priority {priority} is not between -1000 and 1000")
     labels = dict(plan.labels) | dict(submission.labels)
+    check_labels(labels)
     return plan.model_copy(update={"priority": priority, "labels": labels})
 
 

@@ -18,6 +18,7 @@ from jobd.artifacts import ArtifactStore
 from jobd.errors import JobdError, JobNotFoundError, StorageError
 from jobd.events import JobEvent, Occurrence
 from jobd.failpoints import failpoint
+from jobd.fair_share import Lease
 from jobd.ingest import Ingest
 from jobd.jobs import Job
 from jobd.launcher import Launcher, occurring
@@ -121,12 +122,12 @@ class Supervisor:
             self._log.error("runner_does_not_cancel", job=job_id)
             self.lines.kill(job_id)
 
-    def _granted(self, job_id: str, key: str | None) -> None:
+    def _granted(self, job_id: str, key: str | None, lease: Lease) -> None:
         """Pass on what the scheduler grants: an entry's lease to its runner, a job's start to the nursery."""
         if key is None:
             self._start_task(self._launch(job_id))
         else:
-            self.lines.grant(job_id, key)
+            self.lines.grant(job_id, key, lease.gpus)
 
     async def _launch(self, job_id: str) -> None:
         try:

@@ -1,45 +1,53 @@
 """Files on their way in from clients that do not share the daemon's disk.
 
 An upload is a folder `<id>` that holds `data` and its `sha256`; it appears under its id once it is whole and on disk.
+Until then it is the folder `.<id>`. One of a single stream is gone when its stream breaks; of others what has arrived
+stays, also for the next daemon.
 """
 
 import asyncio
-import errno
-import hashlib
-import lzma
-import os
 import re
 import secrets
 import shutil
-import zlib
 from collections.abc import AsyncIterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from jobd.artifacts import OutputError, Stored, check_output, copy_in, sync_tree
-from jobd.errors import InvalidInputError
-from jobd.layout import sync_directory, write_durably
+from jobd import procfs
+from jobd.artifacts import Stored, copy_in
+from jobd.call_limits import MAX_OPEN_UPLOADS, MAX_OPEN_UPLOADS_PER_CALLER
+from jobd.errors import (
+    DigestMismatchError,
+    InvalidInputError,
+    OffsetOutOfRangeError,
+    RequestIdReusedError,
+    TooManyError,
+    UploadBusyError,
+    UploadNotFoundError,
+)
+from jobd.layout import sync_directory
 from jobd.reserve import Reserve
-
-try:
-    from backports import tarfile  # before Python 3.11.4 the standard one knows no filters
-except ImportError:
-    import tarfile
-
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+from jobd.upload_part import bring_to_end, pour, run_to_end
+from jobd.upload_session import About, Arriving, Piece, Session
+from jobd.upload_shelf import DATA, Shelf
 
 _ID = re.compile(r"[0-9a-f]{32}")
+_THREADS = 4
+"""Threads of their own: a slow disk must not keep others waiting."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upload:
-    """A whole upload."""
+    """An upload, and how far it is."""
 
     id: str
     size_bytes: int
     """The bytes received."""
-    sha256: str
-    """Of the bytes received, in lower-case hexadecimal."""
+    sha256: str = ""
+    """Of the bytes received, in lower-case hexadecimal; empty where it is not whole."""
+    whole: bool = True
 
 
 class Uploads:
@@ -49,39 +57,82 @@ class Uploads:
         """Serve `folder`, as long as its disk has more free than `reserve`."""
         self._folder = folder
         self._reserve = reserve or Reserve(folder, 0)
+        self._sessions: dict[str, Session] = {}
+        self._requests: dict[tuple[str, str], str] = {}
+        self._shelf = Shelf(folder)
+        self._beginning = asyncio.Lock()
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="upload")
+        # What was kept only to save somebody a transfer is the first to go.
+        self._reserve.relieve = self._shelf.drop_used
 
-    async def receive(self, pieces: AsyncIterable[bytes], *, folder: bool) -> Upload:
+    def take_back(self) -> None:
+        """Go on with what an earlier daemon has received, and remove what nobody can go on with."""
+        for place in sorted(self._folder.iterdir()):
+            upload_id = place.name.removeprefix(".")
+            if not _ID.fullmatch(upload_id):
+                continue
+            if place.name == upload_id:
+                if about := About.load(place):
+                    self._shelf.add(upload_id, about)
+                    self._remember(upload_id, about)
+            elif session := Session.take_back(upload_id, place):
+                self._sessions[upload_id] = session
+                self._remember(upload_id, session.about)
+            else:
+                shutil.rmtree(place, ignore_errors=True)
+
+    async def receive(self, pieces: AsyncIterable[bytes], *, folder: bool, owner: str = "") -> Upload:
         """Take the bytes of a file, or of a folder's tar; nothing stays of a transfer that breaks.
 
         DiskFullError when it would use up the reserve.
         """
-        upload_id = secrets.token_hex(16)
-        place = self._folder / f".{upload_id}"
-        place.mkdir(mode=0o700)
+        session = self._make(About(owner=owner, folder=folder))
         try:
-            digest, size = hashlib.sha256(), 0
-            with (place / ("tar" if folder else "data")).open("xb") as file:
-                async for piece in pieces:
-                    self._reserve.check(len(piece))
-                    file.write(piece)
-                    digest.update(piece)
-                    size += len(piece)
-                file.flush()
-                # gRPC ends the messages of a client that hung up as if it had sent all, and cancels at the next await.
-                await asyncio.to_thread(os.fsync, file.fileno())
-            if folder:
-                await asyncio.to_thread(_unpack, place)
-            write_durably(place / "sha256", digest.hexdigest().encode())
-            place.rename(self._folder / upload_id)
-            sync_directory(self._folder)
+            await pour(pieces, session.part, check_room=self._reserve.check, threads=self._threads)
+            # gRPC ends the messages of a client that hung up as if it had sent all, and cancels at the next await.
+            return await self._finish(session)
         except BaseException:
-            shutil.rmtree(place, ignore_errors=True)
+            shutil.rmtree(session.place, ignore_errors=True)
+            shutil.rmtree(self._folder / session.id, ignore_errors=True)
             raise
-        return Upload(id=upload_id, size_bytes=size, sha256=digest.hexdigest())
+        finally:
+            session.part.close()
+
+    async def begin(self, about: About) -> Upload:
+        """Begin an upload that can be interrupted, or find the one that is meant, which may be whole already.
+
+        RequestIdReusedError when its request_id belongs to another one, TooManyError when there are too many under way,
+        DiskFullError when there is no room for it.
+        """
+        async with self._beginning:
+            upload = self._find_begun(about) or await self._find_same(about) or self._begin(about)
+            if about.request_id:
+                self._requests[about.owner, about.request_id] = upload.id
+            return upload
+
+    async def resume(self, upload_id: str, pieces: AsyncIterable[Piece], *, owner: str, offset: int) -> Upload:
+        """Take more bytes of an upload that was begun by `owner`, from `offset` on; it is whole with the last one.
+
+        UploadNotFoundError, UploadBusyError or OffsetOutOfRangeError say why it cannot be gone on with, DiskFullError
+        that there is no room. DigestMismatchError or InvalidInputError say that it was discarded.
+        """
+        session = self._sessions.get(upload_id)
+        if session is None or session.about.owner != owner or not session.place.exists():
+            raise UploadNotFoundError(f"no upload {upload_id!r} is under way", hint="begin it with BeginUpload")
+        if session.writing:
+            raise UploadBusyError(
+                f"another stream is sending to upload {upload_id}", hint="try again when it has ended"
+            )
+        session.writing = True
+        try:
+            return await self._resume(session, pieces, offset)
+        finally:
+            session.part.close()
+            session.writing = False
 
     def take(self, upload_id: str, target: Path) -> Stored:
         """Copy an upload to `target`, sharing blocks if the file system can; InvalidInputError when there is none."""
-        source = self._folder / upload_id / "data"
+        source = self._folder / upload_id / DATA
         if not _ID.fullmatch(upload_id) or not source.exists():
             raise InvalidInputError(f"there is no upload {upload_id!r}", hint="upload the file again")
         return copy_in(source, target)
@@ -93,27 +144,111 @@ class Uploads:
             raise InvalidInputError(f"there is no upload {upload_id!r}", hint="upload the file again")
         return path.read_text()
 
-    def remove_data(self, upload_id: str) -> None:
-        """Remove the bytes of an upload that was used; its digest stays for a repeated call of the same request_id."""
-        if _ID.fullmatch(upload_id):
-            data = self._folder / upload_id / "data"
-            if data.is_dir():
-                shutil.rmtree(data, ignore_errors=True)
-            else:
-                data.unlink(missing_ok=True)
+    def release(self, upload_id: str) -> None:
+        """Let the bytes of an upload that a job has taken go when room is needed; until then they may save a transfer.
 
+        Its digest stays for a repeated call of the same request_id.
+        """
+        if _ID.fullmatch(upload_id) and (self._folder / upload_id).exists():
+            self._shelf.note_used(upload_id)
 
-def _unpack(place: Path) -> None:
-    try:
-        with tarfile.open(place / "tar") as tar:
-            # The filter refuses devices, links and paths that lead out of the folder.
-            tar.extractall(place / "data", filter="data")
-        (place / "tar").unlink()
-        check_output(place / "data", "the folder")
-    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OutputError) as error:
-        raise InvalidInputError(f"the folder's tar cannot be unpacked: {error}") from error
-    except OSError as error:
-        if error.errno in _FULL:
+    def _make(self, about: About) -> Session:
+        upload_id = secrets.token_hex(16)
+        return Session.make(upload_id, self._folder / f".{upload_id}", about)
+
+    def _begin(self, about: About) -> Upload:
+        self._check_number(about.owner)
+        self._reserve.check(about.size_bytes or 0)
+        session = self._make(about.model_copy(update={"boot_id": procfs.boot_id()}))
+        self._sessions[session.id] = session
+        return _describe(session)
+
+    def _check_number(self, owner: str) -> None:
+        for session in [item for item in self._sessions.values() if not item.place.exists()]:
+            self._forget(session)  # nobody went on with it for too long
+        own = sum(session.about.owner == owner for session in self._sessions.values())
+        if own >= MAX_OPEN_UPLOADS_PER_CALLER:
+            raise TooManyError(
+                f"{owner} has too many uploads under way",
+                limit="open_uploads_per_caller",
+                value=MAX_OPEN_UPLOADS_PER_CALLER,
+            )
+        if len(self._sessions) >= MAX_OPEN_UPLOADS:
+            raise TooManyError("too many uploads are under way", limit="open_uploads", value=MAX_OPEN_UPLOADS)
+
+    def _find_begun(self, about: About) -> Upload | None:
+        """Find the upload of the same request_id."""
+        upload_id = self._requests.get((about.owner, about.request_id), "")
+        session = self._sessions.get(upload_id)
+        there = session.place if session else self._folder / upload_id / DATA
+        known = session.about if session else About.load(there.parent)
+        if not upload_id or known is None or not there.exists():
+            return None
+        if not known.covers(about):
+            raise RequestIdReusedError(f"the request_id {about.request_id!r} belongs to an upload with other content")
+        return _describe(session) if session else _describe_whole(upload_id, known)
+
+    async def _find_same(self, about: About) -> Upload | None:
+        """Find what has the same digest and is whole, or was interrupted."""
+        if not about.sha256:
+            return None
+        upload_id = secrets.token_hex(16)
+        place = self._folder / f".{upload_id}"
+        if found := await run_to_end(partial(self._shelf.copy, about, place), self._threads):
+            return await self._publish(upload_id, place, found)
+        same = about.owner, about.folder, about.size_bytes, about.sha256
+        for session in self._sessions.values():
+            known = session.about
+            free = not session.writing and session.place.exists()
+            if free and (known.owner, known.folder, known.size_bytes, known.sha256) == same:
+                return _describe(session)
+        return None
+
+    async def _resume(self, session: Session, pieces: AsyncIterable[Piece], offset: int) -> Upload:
+        if offset != session.part.size:
+            raise OffsetOutOfRangeError(
+                f"upload {session.id} goes on at byte {session.part.size}, not {offset}", offset=session.part.size
+            )
+        arriving = Arriving(session, pieces)
+        try:
+            await pour(arriving.read(), session.part, check_room=self._reserve.check, threads=self._threads)
+            if not arriving.finished:
+                return _describe(session)
+            upload = await bring_to_end(asyncio.ensure_future(self._finish(session)))
+        except (DigestMismatchError, InvalidInputError):
+            self._forget(session)
+            await run_to_end(partial(shutil.rmtree, session.place, ignore_errors=True), self._threads)
             raise
-        raise InvalidInputError(f"the folder's tar cannot be unpacked: {error.strerror}") from error
-    sync_tree(place / "data")
+        return upload
+
+    async def _finish(self, session: Session) -> Upload:
+        about = await run_to_end(session.settle, self._threads)
+        upload = await self._publish(session.id, session.place, about)
+        self._sessions.pop(session.id, None)
+        return upload
+
+    async def _publish(self, upload_id: str, place: Path, about: About) -> Upload:
+        await run_to_end(partial(_name, place, self._folder / upload_id), self._threads)
+        self._shelf.add(upload_id, about)
+        return _describe_whole(upload_id, about)
+
+    def _remember(self, upload_id: str, about: About) -> None:
+        if about.request_id:
+            self._requests[about.owner, about.request_id] = upload_id
+
+    def _forget(self, session: Session) -> None:
+        self._sessions.pop(session.id, None)
+        self._requests.pop((session.about.owner, session.about.request_id), None)
+
+
+def _describe(session: Session) -> Upload:
+    return Upload(id=session.id, size_bytes=session.part.size, whole=False)
+
+
+def _describe_whole(upload_id: str, about: About) -> Upload:
+    return Upload(id=upload_id, size_bytes=about.size_bytes or 0, sha256=about.sha256)
+
+
+def _name(place: Path, whole: Path) -> None:
+    place.rename(whole)
+    sync_directory(whole.parent)

@@ -115,6 +115,7 @@ class Daemon:
     options: tuple[str, ...] = ()
     env: dict[str, str] = field(default_factory=dict)
     tcp_port: int = field(default_factory=free_port)
+    program: list[str] = field(default_factory=lambda: [str(BIN / "jobd")])
     process: subprocess.Popen[bytes] = field(init=False)
     watches: list[Watch] = field(default_factory=list)
 
@@ -147,7 +148,7 @@ class Daemon:
         """How it is started."""
         modules = [f"--modules={path}" for path in (ROOT / "modules", Path(__file__).parent / "modules", self.modules)]
         places = [f"--state-dir={self.state}", f"--listen=unix:{self.socket}", f"--listen=127.0.0.1:{self.tcp_port}"]
-        return [str(BIN / "jobd"), "serve", *modules, *places, "--capacity=cpus=2", *self.options]
+        return [*self.program, "serve", *modules, *places, "--capacity=cpus=2", *self.options]
 
     def start(self) -> None:
         """Start it, and wait until its socket is up."""
@@ -203,6 +204,11 @@ class Daemon:
         self.watches.append(Watch(command, self.env))
         return self.watches[-1]
 
+    def wait_cleared(self, job_id: str) -> None:
+        """Wait until a job's runner has ended and nothing is left where its entries worked."""
+        work = self.state / "jobs" / job_id / "work"
+        wait_until(lambda: not list(work.glob("**/*")), f"the working folder of {job_id} is cleared")
+
     def runs(self, job_id: str) -> list[Any]:
         """Prefect's flow runs of a job, each with its task runs under `tasks`."""
         flows: list[Any] = self.prefect("/flow_runs/filter", flow_runs={"tags": {"all_": ["jobd", f"job:{job_id}"]}})
@@ -223,7 +229,9 @@ class Daemon:
 
     def prefect(self, path: str, **content: Any) -> Any:
         """Ask Prefect's API."""
-        answer = httpx.post(f"{self.dashboard}/api{path}", json=content, timeout=PATIENCE, trust_env=False)
+        user, _, password = (self.state / "prefect/auth").read_text().strip().partition(":")
+        url = f"{self.dashboard}/api{path}"
+        answer = httpx.post(url, json=content, auth=(user, password), timeout=PATIENCE, trust_env=False)
         return answer.raise_for_status().json()
 
     @property

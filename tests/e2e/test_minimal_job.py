@@ -23,7 +23,7 @@ def test_the_minimal_example_runs_and_leaves_its_public_output(daemon, sample, t
 
     folder = daemon.state / "jobs" / job_id
     assert [path.name for path in (folder / "artifacts").iterdir()] == ["audio.wav"]
-    assert list(folder.glob("work/**/*")) == []
+    daemon.wait_cleared(job_id)
     gone = daemon.jobctl("download", job_id, "video.mp4", "--to", tmp_path)
     assert gone.code == 6
     assert "was removed: its last consumer has succeeded" in gone.err

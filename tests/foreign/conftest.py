@@ -66,6 +66,7 @@ class Daemon:
         places = (ROOT / "modules", Path(__file__).parent / "modules")
         command = [str(BIN / "jobd"), "serve", f"--state-dir={self.folder / 'state'}", f"--listen={self.address}"]
         command += [f"--modules={place}" for place in places]
+        command += [f"--allow-root={self.folder.parent}"]  # where the tests' own files are, for paths over TCP
         command += ["--prefect-api-url=http://127.0.0.1:1/api", "--prefect-grace=0", "--capacity=cpus=2"]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(command, env=self.env, stdout=log, stderr=log, cwd=self.folder)

@@ -9,8 +9,8 @@ from google.protobuf import descriptor_pb2
 from jobapi.v1 import artifact_service_pb2, job_service_pb2, module_service_pb2
 
 from jobd import errors
+from jobd.call_limits import MAX_LABEL_BYTES, MAX_LABELS, MAX_MESSAGE_BYTES, MAX_REQUEST_ID
 from jobd.document import MAX_BYTES
-from jobd.rpc.server_service import MAX_MESSAGE_BYTES
 from jobd.rpc.status import code_of
 from jobd.rpc.watch import HEARTBEAT_SECONDS
 from jobd.spec import MAX_ENTRIES
@@ -49,4 +49,6 @@ def test_the_limits_are_the_daemon_s() -> None:
     assert f"| a message to the daemon | {MAX_MESSAGE_BYTES >> 20} MiB" in PAGE
     assert f"| a job file | {MAX_BYTES >> 20} MiB" in PAGE
     assert f"| entries of a job | {MAX_ENTRIES:,} |" in PAGE
+    assert f"| a `request_id` | {MAX_REQUEST_ID} characters |" in PAGE
+    assert f"| labels of a job | {MAX_LABELS}, each name and value of at most {MAX_LABEL_BYTES} bytes |" in PAGE
     assert f"a `heartbeat` after {HEARTBEAT_SECONDS:g} s" in PAGE

@@ -1,4 +1,4 @@
-"""Who may call: the token, its file, and the file that tells clients where the daemon is."""
+"""How clients on this machine find the daemon: its own token, and the file that tells where it is."""
 
 import json
 from pathlib import Path
@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from jobd.access import AccessFile, check_token, load_token
-from jobd.errors import UnauthenticatedError
+from jobd.access import AccessFile, load_token
 from jobd.layout import StateDirectory
 
 
@@ -42,28 +41,10 @@ def test_folders_are_private(state: StateDirectory):
 
 
 @pytest.mark.parametrize("text", ["", "\n", "  \n"])
-def test_an_empty_token_file_lets_nobody_in(state: StateDirectory, text: str):
+def test_an_empty_token_file_is_filled_anew(state: StateDirectory, text: str):
     """A token file that lost its content, as on a full disk, must not mean that an empty token is valid."""
     state.token.write_text(text)
-    token = load_token(state)
-    with pytest.raises(UnauthenticatedError):
-        check_token(token, "Bearer ")
-
-
-def test_the_right_token_is_taken():
-    """The scheme may be written in any case, as HTTP has it."""
-    check_token("secret", "Bearer secret")
-    check_token("secret", "bearer secret")
-
-
-@pytest.mark.parametrize(
-    "header",
-    [None, "", "secret", "Bearer", "Bearer ", "Bearer wrong", "Bearer secret2", "Basic secret", "Bearer sécret"],
-)
-def test_a_wrong_token_is_refused(header: str | None):
-    """Anything but the token itself is refused, with a hint where to find it."""
-    with pytest.raises(UnauthenticatedError, match="authorization: Bearer"):
-        check_token("secret", header)
+    assert len(load_token(state)) >= 32
 
 
 def test_clients_are_told_where_the_daemon_is(state: StateDirectory, home: Path):

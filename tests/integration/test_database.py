@@ -10,9 +10,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, text
 
-from jobd.database import HEAD, Writer, open_reader, open_writer
+from jobd.database import HEAD, open_reader, open_writer
 from jobd.errors import DrainingError, StorageError
 from jobd.schema import metadata
+from jobd.writer import Writer
 
 
 @pytest.fixture

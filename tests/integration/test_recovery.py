@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from jobd import events, journal, launcher
+from jobd.containment import NOTHING_ASKED
 from jobd.events import JobEvent, Record
 from jobd.jobs import Job, apply, new_job, replay
 from jobd.journal import Journal
@@ -28,7 +29,7 @@ def recover(bench: Any, plan: Plan, before: list[JobEvent]) -> tuple[list[JobEve
     """Let the runner of a history be dead, and another go on; gives the whole history and the job."""
     before = [*before, events.JobRecovering(reason="its runner died")]
     job = fold(plan, before)
-    assignment = launcher._assignment(job, 2.0, "launch")
+    assignment = launcher._assignment(job, 2.0, "launch", NOTHING_ASKED)
     for name in bench.artifacts() - set(assignment.present):
         (bench.directory.artifacts / name).unlink()
     for name in set(assignment.present) - bench.artifacts():
@@ -116,7 +117,7 @@ def test_an_assignment_tells_all_that_a_runner_needs(bench, good_plan: Plan):
     whole = history(bench, good_plan)
     place = next(n for n, event in enumerate(whole) if event.kind == "entry_started" and event.entry == "b") + 1
     job = fold(good_plan, whole[:place])
-    assignment = launcher._assignment(job, 2.0, "launch")
+    assignment = launcher._assignment(job, 2.0, "launch", NOTHING_ASKED)
     assert assignment == Assignment(
         job_id="abc123",
         launch="launch",

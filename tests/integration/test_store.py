@@ -14,6 +14,7 @@ from sqlalchemy import event
 from jobd import events
 from jobd.errors import IllegalTransitionError, InvalidRequestError, JobNotFoundError, RequestIdReusedError
 from jobd.events import Failure, FailureKind, JobEvent, Occurrence
+from jobd.job_filter import JobFilter
 from jobd.jobs import Job, new_job, replay
 from jobd.plan import Plan
 from jobd.states import JobState
@@ -304,7 +305,7 @@ def test_pages_hold_every_job_once(shop: Shop):
         if (before := page.before) is None:
             break
     assert seen == [f"job{number}" for number in reversed(range(10))]
-    odd = shop.store.page(size=50, before=None, name="odd", states=[JobState.QUEUED])
+    odd = shop.store.page(size=50, before=None, wanted=JobFilter(name="odd", states=frozenset({JobState.QUEUED})))
     assert [job.id for job in odd.jobs] == ["job9", "job7", "job5", "job1"]
     assert odd.before is None
     assert (odd.jobs[0].entry_count, odd.jobs[0].entries) == (2, ())
@@ -323,8 +324,8 @@ def test_questions_use_indexes(shop: Shop):
     shop.store.resolve("job49")
     shop.store.events_after("job4", 1)
     shop.store.page(size=5, before=20)
-    shop.store.page(size=5, before=20, states=[JobState.RUNNING])
-    shop.store.page(size=5, before=None, name="example")
+    shop.store.page(size=5, before=20, wanted=JobFilter(states=frozenset({JobState.RUNNING})))
+    shop.store.page(size=5, before=None, wanted=JobFilter(name="example"))
     shop.store.find_request("r1", "d")
     shop.store.journal_offset("job4")
     shop.store.exists("job4")
@@ -338,5 +339,7 @@ def test_questions_use_indexes(shop: Shop):
     connection.close()
     assert len(asked) >= 9
     scans = [(detail, statement) for detail, statement in plans if detail.startswith("SCAN")]
-    assert [scan for scan in scans if "ORDER BY jobs.number" not in scan[1]] == []
+    # The oldest removal is the first row; the newest place is at the end of a key; without a filter a list is an index.
+    allowed = ("ORDER BY jobs.number", "ORDER BY removals.number", "SELECT max(")
+    assert [scan for scan in scans if not any(part in scan[1] for part in allowed)] == []
     assert not any("TEMP B-TREE" in detail for detail, statement in plans if "IN (" not in statement)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from jobd.artifacts import copy_in
-from jobd.errors import InvalidInputError, JobdError
+from jobd.errors import DiskFullError, InvalidInputError, JobdError
 from jobd.uploads import Upload, Uploads
 
 
@@ -154,18 +154,22 @@ def test_an_upload_that_is_not_there_is_refused(uploads: Uploads, tmp_path: Path
     for ask in (lambda: uploads.take(upload_id, tmp_path / "in"), lambda: uploads.digest(upload_id)):
         with pytest.raises(InvalidInputError, match="there is no upload"):
             ask()
-    uploads.remove_data(upload_id)
+    uploads.release(upload_id)
     assert everything(tmp_path) == ["uploads", "uploads/data"]
 
 
 @pytest.mark.parametrize("folder", [False, True])
-def test_a_used_upload_leaves_its_digest_only(uploads: Uploads, receive, tmp_path: Path, folder: bool):
-    """Once a job has taken it, its bytes can go; what it was can still be told to who asks again."""
-    upload = receive(tar(("a", b"x")), folder=folder)
+def test_the_bytes_of_a_used_upload_go_first(uploads: Uploads, receive, tmp_path: Path, folder: bool):
+    """When the disk is short, bytes that a job has taken go; what they were can still be told to who asks again."""
+    upload, unused = receive(tar(("a", b"x")), folder=folder), receive(b"unused")
     uploads.take(upload.id, tmp_path / "in")
-    uploads.remove_data(upload.id)
+    uploads.release(upload.id)
+    assert uploads.take(upload.id, tmp_path / "while there is room")
+    with pytest.raises(DiskFullError):
+        uploads._reserve.check(1 << 60)
     assert uploads.digest(upload.id) == upload.sha256
-    assert everything(tmp_path / "uploads") == [upload.id, f"{upload.id}/sha256"]
+    assert not (tmp_path / "uploads" / upload.id / "data").exists()
+    assert uploads.take(unused.id, tmp_path / "unused").size_bytes == 6
     with pytest.raises(InvalidInputError, match="there is no upload"):
         uploads.take(upload.id, tmp_path / "again")
 

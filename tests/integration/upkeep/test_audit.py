@@ -31,17 +31,19 @@ def test_a_call_that_changes_something_is_written_down(audit: AuditLog, tmp_path
     """A line tells when, what, from where, which job by the client's word and by its id, and the result."""
     answer = SimpleNamespace(job=SimpleNamespace(id="abcdefgh"))
     asked = SimpleNamespace(id="@latest", reason="too loud")
-    audit.note(method=SERVICE + "Cancel", peer="unix:", asked=asked, answer=answer)
+    audit.note(method=SERVICE + "Cancel", peer="unix:", who="local", asked=asked, answer=answer)
     assert lines(tmp_path) == [
         {
             "time": "1970-01-01T00:16:40.500+00:00",
             "method": SERVICE + "Cancel",
             "peer": "unix:",
+            "who": "local",
             "asked": "@latest",
             "job": "abcdefgh",
             "upload": "",
             "result": "ok",
             "reason": "too loud",
+            "left_out": 0,
         }
     ]
 

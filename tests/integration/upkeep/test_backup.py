@@ -11,10 +11,12 @@ import pytest
 from jobd import backup, check, events
 from jobd.__main__ import main
 from jobd.errors import ConfigError, StorageError
+from jobd.identity import Role
 from jobd.layout import StateDirectory
 from jobd.removal import delete_job, remove_tree
 from jobd.states import ArtifactState, JobState
 from jobd.store import Store
+from jobd.tokens import TokenBook
 
 
 @pytest.fixture
@@ -76,10 +78,12 @@ def test_the_command(yard, histories, target: Path, capsys):
     """It prints one line and exits with 0; a target that is there already is refused and left as it is."""
     yard.job("abc", histories["succeeded"])
     yard.state.token.write_text("secret")
+    made = TokenBook(yard.state.tokens).create("ci", Role.READ)
     command = ["backup", "--state-dir", str(yard.state.root), "--artifacts", str(target)]
     assert main(command) == 0
     assert capsys.readouterr().out.startswith("1 jobs, ")
     assert (target / "token").read_text() == "secret"
+    assert TokenBook(target / "tokens").find(made) is not None
     (target / "mark").write_text("")
     assert main(command) == 2
     assert (target / "mark").exists()
