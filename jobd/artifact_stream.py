@@ -22,7 +22,7 @@ class Source(Protocol):
     """The same as long as they are."""
 
     def read(self, begin: int, end: int) -> Iterator[bytes]:
-        """Give those from `begin` up to `end` in large pieces; ArtifactChangedError when they are not the same any more."""
+        """Give those from `begin` up to `end` in blocks; ArtifactChangedError when they are not what they were."""
 
 
 class FileSource:
@@ -37,7 +37,7 @@ class FileSource:
         self.version = _shorten(identify(status))
 
     def read(self, begin: int, end: int) -> Iterator[bytes]:
-        """Give those from `begin` up to `end` in large pieces; ArtifactChangedError when they are not the same any more."""
+        """Give those from `begin` up to `end` in blocks; ArtifactChangedError when they are not what they were."""
         while begin < end:
             piece = os.pread(self._file.fileno(), min(_BLOCK, end - begin), begin)
             if not piece:
@@ -60,7 +60,7 @@ class FolderSource:
         self.version = digest.hexdigest()[:32]
 
     def read(self, begin: int, end: int) -> Iterator[bytes]:
-        """Give those from `begin` up to `end` in large pieces; ArtifactChangedError when they are not the same any more."""
+        """Give those from `begin` up to `end` in blocks; ArtifactChangedError when they are not what they were."""
         buffer = bytearray()
         for piece in self._read(begin, end):
             buffer += piece

@@ -4,8 +4,8 @@ Prefect is the engine and the dashboard, never the memory: how a job ended is wh
 raises although all work was done.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from itertools import islice
 from typing import Any
 
@@ -87,20 +87,24 @@ def _threads(run: JobRun) -> ThreadPoolTaskRunner[Any]:
     return ThreadPoolTaskRunner(max_workers=most)
 
 
-@contextmanager
-def settings() -> Iterator[None]:
-    """Hold what every flow run needs: settings and a client; to be entered once, before the fork.
-
-    Making them takes 0.1 s, and the client opens no connection before its first call.
-    """
+def settings() -> AbstractContextManager[object]:
+    """Give the settings of Prefect under which flows run; to be entered once, before the fork, as it takes 0.1 s."""
     ours = {
         # The heartbeat's thread would hold up the end of every run for about a second, and nobody hears its beats.
         PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
         # A call less for every client; here it would also keep runners from being forked while the server is away.
         PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED: False,
     }
-    with temporary_settings(ours), SyncClientContext.get_or_create():
-        yield
+    return temporary_settings(ours)
+
+
+def client() -> AbstractContextManager[object]:
+    """Give the client that every flow run shares; entered before the fork, as making its TLS context takes 25 ms.
+
+    It opens no connection before its first call, and none must be made before the fork: two processes on one
+    connection would read each other's answers.
+    """
+    return SyncClientContext.get_or_create()
 
 
 _STATES: dict[JobState, Callable[[str], State[Any]]] = {

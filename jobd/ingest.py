@@ -1,6 +1,7 @@
 """Taking journals into the store, each line once: by doorbell, and by looking now and then in case a ring was lost."""
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -9,7 +10,7 @@ from functools import partial
 from structlog.typing import FilteringBoundLogger
 
 from jobd import endings, journal, sockets
-from jobd.errors import IllegalTransitionError, StorageError
+from jobd.errors import DrainingError, IllegalTransitionError, StorageError
 from jobd.events import Occurrence, Record
 from jobd.jobs import Job, apply
 from jobd.layout import StateDirectory
@@ -108,8 +109,9 @@ class Ingest:
             loop.add_reader(self._bell, self._answer, self._bell)
         rung, self._rung = self._rung - self._offered, set()
         self._round, self._last_round = None, loop.time()
-        for job_id in rung:
-            self._offer(job_id).add_done_callback(partial(self._answered, loop, job_id))
+        with contextlib.suppress(DrainingError):  # the next daemon takes it in
+            for job_id in rung:
+                self._offer(job_id).add_done_callback(partial(self._answered, loop, job_id))
 
     def _offer(self, job_id: str) -> "Future[int]":
         """Have a piece of a job's journal taken in, and tell up to where it was then, in bytes."""
@@ -124,7 +126,8 @@ class Ingest:
 
     def _answered(self, loop: asyncio.AbstractEventLoop, job_id: str, future: "Future[int]") -> None:
         """Look at what became of an offer, in the writer's thread: the loop is woken only if there is more to do."""
-        if future.cancelled() or loop.is_closed():
+        self._offered.discard(job_id)  # it may have failed before it was read
+        if loop.is_closed():
             return
         if future.exception() is not None:
             loop.call_soon_threadsafe(self._start_task, job_id)
@@ -166,6 +169,8 @@ class Ingest:
             offset = await asyncio.wrap_future(self._offer(job_id))
         except IllegalTransitionError as error:
             offset = await self._fail(job_id, str(error))
+        finally:
+            self._offered.discard(job_id)
         self._note(job_id, offset)
         return offset
 

@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -59,14 +60,19 @@ def main() -> None:
     from jobd import flow, rehearsal  # noqa: PLC0415
 
     with flow.settings():
-        try:
-            rehearsal.rehearse()
-        except Exception:
-            log.exception("rehearsal_failed")  # the first runs are slower then, and right
-        # What is here now is shared with every runner; a collection must not touch, and so copy, its pages.
-        gc.collect()
-        gc.freeze()
-        Nursery(state, line).serve()
+        _rehearse(rehearsal.rehearse)
+        with flow.client():
+            # What is here now is shared with every runner; a collection must not touch, and so copy, its pages.
+            gc.collect()
+            gc.freeze()
+            Nursery(state, line).serve()
+
+
+def _rehearse(rehearse: Callable[[], None]) -> None:
+    try:
+        rehearse()
+    except Exception:
+        log.exception("rehearsal_failed")  # the first runs are slower then, and right
 
 
 class Nursery:

@@ -7,8 +7,9 @@ from itertools import islice
 
 from jobd.events import Record
 
-_MOST = 4096
-"""So many events of all jobs together are kept; the oldest go first. One takes about a kilobyte."""
+_MOST = 256
+"""So many events of all jobs together are kept; the oldest go first. One takes about a kilobyte, or as much as a
+module printed when it failed."""
 
 
 class RecentEvents:
@@ -36,8 +37,10 @@ class RecentEvents:
             kept = self._records.get(job_id)
             if not kept or not kept[0].sequence <= sequence + 1 <= kept[-1].sequence:
                 return None
-            skipped = sequence + 1 - kept[0].sequence
-            return tuple(islice(kept, skipped, skipped + limit))
+            # From the end: who follows a job has all of it but the last few.
+            following = list(islice(reversed(kept), kept[-1].sequence - sequence))
+        following.reverse()
+        return tuple(following[:limit])
 
     def _drop_oldest(self) -> None:
         job_id = self._order.popleft()

@@ -63,10 +63,13 @@ class Recorder:
 
     async def run(self) -> None:
         """Work until cancelled."""
+        nothing_at = -1  # no job was left to look at when the store had had so many commits
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
-            if self._prefect.status.ready:
+            commits = self._store.commits
+            if self._prefect.status.ready and commits != nothing_at:
                 ended = await asyncio.to_thread(self._store.unrecorded, _IN_VIEW)
+                nothing_at = -1 if ended else commits
                 due = [job_id for job_id in ended if self._due.get(job_id, 0.0) <= time()]
                 for job_id in due[:_AT_ONCE]:
                     with contextlib.suppress(JobNotFoundError):  # deleted in between

@@ -3,7 +3,6 @@
 They are made from the schema like any other, and then handed to the driver as text.
 """
 
-import sqlite3
 from collections.abc import Iterable, Sequence
 from functools import cache
 
@@ -12,18 +11,13 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 from jobd import schema
 from jobd.rows import ARTIFACT_CHANGES, ENTRY_CHANGES, Row
+from jobd.writer import driver
 
 _DIALECT = SQLiteDialect_pysqlite(paramstyle="named")
 _KEY = "this_"
 """Columns of a key are bound under other names, because an update takes the plain ones as new values."""
 
 _Construct = Insert | Update | Delete | Select[tuple[int]]
-
-
-def driver(connection: Connection) -> sqlite3.Connection:
-    """Give the driver's own connection: what is done with it is in the transaction of `connection`."""
-    found: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment]
-    return found
 
 
 class Statement:

@@ -63,6 +63,8 @@ class Store(Archive):
         self._staged: dict[str, Live] = {}
         self._gone: dict[str, Job] = {}
         self._news: list[tuple[Job, Sequence[Record]]] = []
+        self.commits = 0
+        """How many commits have changed jobs since it was opened: who sees no more than before need not look again."""
         engine = open_writer(path)
         super().__init__(path)
         self._writer = Writer(engine, committed=self._publish, rolled_back=self._unstage, measured=measured)
@@ -213,6 +215,7 @@ class Store(Archive):
         failpoint("store.committed")
         news = self._news.copy()
         self._unstage()
+        self.commits += bool(changed)
         self._changed(changed)
         for job, records in news:
             self._told(job, records)

@@ -5,6 +5,7 @@ import lzma
 import os
 import shutil
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 from jobd.artifacts import OutputError, check_output, sync_tree
@@ -18,22 +19,32 @@ except ImportError:
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 
-def unpack(archive: Path, folder: Path) -> None:
-    """Make a folder of a tar, put it on disk, and remove the tar; InvalidInputError when it cannot be used."""
-    shutil.rmtree(folder, ignore_errors=True)  # what a try that a full disk ended has left
+def unpack(archive: Path, folder: Path, check_room: Callable[[int], None]) -> None:
+    """Make a folder of a tar, put it on disk, and remove the tar; InvalidInputError when it cannot be used.
+
+    It may be far larger than a tar that is compressed: `check_room` is asked before each file.
+    """
+
+    def check(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo | None:
+        check_room(member.size)
+        # The filter refuses devices, links and paths that lead out of the folder.
+        return tarfile.data_filter(member, path)
+
     try:
         with tarfile.open(archive) as tar:
-            # The filter refuses devices, links and paths that lead out of the folder.
-            tar.extractall(folder, filter="data")
-        archive.unlink()
+            tar.extractall(folder, filter=check)  # noqa: S202 - the filter is the safe one, and more
         check_output(folder, "the folder")
+        sync_tree(folder)
+        archive.unlink()
     except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OutputError) as error:
         raise InvalidInputError(f"the folder's tar cannot be unpacked: {error}") from error
     except OSError as error:
         if error.errno in _FULL:
             raise
-        raise InvalidInputError(f"the folder's tar cannot be unpacked: {error.strerror}") from error
-    sync_tree(folder)
+        raise InvalidInputError(f"the folder's tar cannot be unpacked: {error.strerror or error}") from error
+    finally:
+        if archive.exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def link(source: Path, target: Path) -> None:

@@ -1,6 +1,6 @@
 """An upload that is under way, and what is written down of it beside its bytes."""
 
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -82,11 +82,11 @@ class Session:
             return None
         return cls(id=upload_id, place=place, about=about, part=Part(place / _part_name(about)))
 
-    def settle(self) -> About:
+    def settle(self, check_room: Callable[[int], None]) -> About:
         """Put the upload on disk, ready for its name, and give what it has become.
 
         DigestMismatchError when the bytes are not those that were promised, InvalidInputError when they are no tar of a
-        folder.
+        folder, and what `check_room` raises for the size of a file in it.
         """
         self.part.sync()
         size, digest = self.part.size, self.part.sha256
@@ -96,7 +96,7 @@ class Session:
                 hint="send it anew; the file may have changed meanwhile",
             )
         if self.about.folder:
-            unpack(self.place / "tar", self.place / "data")
+            unpack(self.place / "tar", self.place / "data", check_room)
         about = self.about.model_copy(update={"size_bytes": size, "sha256": digest})
         about.save(self.place)
         write_durably(self.place / "sha256", digest.encode())

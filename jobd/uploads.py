@@ -17,18 +17,15 @@ from pathlib import Path
 
 from jobd import procfs
 from jobd.artifacts import Stored, copy_in
-from jobd.call_limits import MAX_OPEN_UPLOADS, MAX_OPEN_UPLOADS_PER_CALLER
 from jobd.errors import (
     DigestMismatchError,
     InvalidInputError,
     OffsetOutOfRangeError,
     RequestIdReusedError,
-    TooManyError,
-    UploadBusyError,
-    UploadNotFoundError,
 )
 from jobd.layout import sync_directory
 from jobd.reserve import Reserve
+from jobd.upload_book import Book
 from jobd.upload_part import bring_to_end, pour, run_to_end
 from jobd.upload_session import About, Arriving, Piece, Session
 from jobd.upload_shelf import DATA, Shelf
@@ -57,8 +54,7 @@ class Uploads:
         """Serve `folder`, as long as its disk has more free than `reserve`."""
         self._folder = folder
         self._reserve = reserve or Reserve(folder, 0)
-        self._sessions: dict[str, Session] = {}
-        self._requests: dict[tuple[str, str], str] = {}
+        self._book = Book()
         self._shelf = Shelf(folder)
         self._beginning = asyncio.Lock()
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="upload")
@@ -74,10 +70,10 @@ class Uploads:
             if place.name == upload_id:
                 if about := About.load(place):
                     self._shelf.add(upload_id, about)
-                    self._remember(upload_id, about)
+                    self._book.name(upload_id, about)
             elif session := Session.take_back(upload_id, place):
-                self._sessions[upload_id] = session
-                self._remember(upload_id, session.about)
+                self._book.add(session)
+                self._book.name(upload_id, session.about)
             else:
                 shutil.rmtree(place, ignore_errors=True)
 
@@ -106,8 +102,7 @@ class Uploads:
         """
         async with self._beginning:
             upload = self._find_begun(about) or await self._find_same(about) or self._begin(about)
-            if about.request_id:
-                self._requests[about.owner, about.request_id] = upload.id
+            self._book.name(upload.id, about)
             return upload
 
     async def resume(self, upload_id: str, pieces: AsyncIterable[Piece], *, owner: str, offset: int) -> Upload:
@@ -116,14 +111,7 @@ class Uploads:
         UploadNotFoundError, UploadBusyError or OffsetOutOfRangeError say why it cannot be gone on with, DiskFullError
         that there is no room. DigestMismatchError or InvalidInputError say that it was discarded.
         """
-        session = self._sessions.get(upload_id)
-        if session is None or session.about.owner != owner or not session.place.exists():
-            raise UploadNotFoundError(f"no upload {upload_id!r} is under way", hint="begin it with BeginUpload")
-        if session.writing:
-            raise UploadBusyError(
-                f"another stream is sending to upload {upload_id}", hint="try again when it has ended"
-            )
-        session.writing = True
+        session = self._book.claim(upload_id, owner)
         try:
             return await self._resume(session, pieces, offset)
         finally:
@@ -157,33 +145,20 @@ class Uploads:
         return Session.make(upload_id, self._folder / f".{upload_id}", about)
 
     def _begin(self, about: About) -> Upload:
-        self._check_number(about.owner)
+        self._book.check_number(about.owner)
         self._reserve.check(about.size_bytes or 0)
         session = self._make(about.model_copy(update={"boot_id": procfs.boot_id()}))
-        self._sessions[session.id] = session
+        self._book.add(session)
         return _describe(session)
-
-    def _check_number(self, owner: str) -> None:
-        for session in [item for item in self._sessions.values() if not item.place.exists()]:
-            self._forget(session)  # nobody went on with it for too long
-        own = sum(session.about.owner == owner for session in self._sessions.values())
-        if own >= MAX_OPEN_UPLOADS_PER_CALLER:
-            raise TooManyError(
-                f"{owner} has too many uploads under way",
-                limit="open_uploads_per_caller",
-                value=MAX_OPEN_UPLOADS_PER_CALLER,
-            )
-        if len(self._sessions) >= MAX_OPEN_UPLOADS:
-            raise TooManyError("too many uploads are under way", limit="open_uploads", value=MAX_OPEN_UPLOADS)
 
     def _find_begun(self, about: About) -> Upload | None:
         """Find the upload of the same request_id."""
-        upload_id = self._requests.get((about.owner, about.request_id), "")
-        session = self._sessions.get(upload_id)
-        there = session.place if session else self._folder / upload_id / DATA
-        known = session.about if session else About.load(there.parent)
-        if not upload_id or known is None or not there.exists():
-            return None
+        upload_id = self._book.named(about)
+        session = self._book.get(upload_id)
+        whole = bool(upload_id) and (self._folder / upload_id / DATA).exists()
+        known = session.about if session else About.load(self._folder / upload_id) if whole else None
+        if known is None or (session and session.writing and known.request_id != about.request_id):
+            return None  # it is gone, or was another client's to begin with, who is sending again
         if not known.covers(about):
             raise RequestIdReusedError(f"the request_id {about.request_id!r} belongs to an upload with other content")
         return _describe(session) if session else _describe_whole(upload_id, known)
@@ -196,13 +171,8 @@ class Uploads:
         place = self._folder / f".{upload_id}"
         if found := await run_to_end(partial(self._shelf.copy, about, place), self._threads):
             return await self._publish(upload_id, place, found)
-        same = about.owner, about.folder, about.size_bytes, about.sha256
-        for session in self._sessions.values():
-            known = session.about
-            free = not session.writing and session.place.exists()
-            if free and (known.owner, known.folder, known.size_bytes, known.sha256) == same:
-                return _describe(session)
-        return None
+        session = self._book.find_interrupted(about)
+        return _describe(session) if session else None
 
     async def _resume(self, session: Session, pieces: AsyncIterable[Piece], offset: int) -> Upload:
         if offset != session.part.size:
@@ -216,29 +186,21 @@ class Uploads:
                 return _describe(session)
             upload = await bring_to_end(asyncio.ensure_future(self._finish(session)))
         except (DigestMismatchError, InvalidInputError):
-            self._forget(session)
+            self._book.remove(session)
             await run_to_end(partial(shutil.rmtree, session.place, ignore_errors=True), self._threads)
             raise
         return upload
 
     async def _finish(self, session: Session) -> Upload:
-        about = await run_to_end(session.settle, self._threads)
+        about = await run_to_end(partial(session.settle, self._reserve.check), self._threads)
         upload = await self._publish(session.id, session.place, about)
-        self._sessions.pop(session.id, None)
+        self._book.remove(session)
         return upload
 
     async def _publish(self, upload_id: str, place: Path, about: About) -> Upload:
         await run_to_end(partial(_name, place, self._folder / upload_id), self._threads)
         self._shelf.add(upload_id, about)
         return _describe_whole(upload_id, about)
-
-    def _remember(self, upload_id: str, about: About) -> None:
-        if about.request_id:
-            self._requests[about.owner, about.request_id] = upload_id
-
-    def _forget(self, session: Session) -> None:
-        self._sessions.pop(session.id, None)
-        self._requests.pop((session.about.owner, session.about.request_id), None)
 
 
 def _describe(session: Session) -> Upload:

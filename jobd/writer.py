@@ -18,7 +18,6 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from jobd.errors import DiskFullError, DrainingError, StorageError
-from jobd.statements import driver
 
 T = TypeVar("T")
 
@@ -134,6 +133,12 @@ class Writer:
             self.trouble = refused[0]
         elif wrote:
             self.trouble = ""
+
+
+def driver(connection: Connection) -> sqlite3.Connection:
+    """Give the driver's own connection: what is done with it is in the transaction of `connection`."""
+    found: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment]
+    return found
 
 
 def _count_written(connection: Connection) -> int:

@@ -109,7 +109,9 @@ class Download:
                 case "header":
                     self._header = message.header
                 case "data":
-                    yield from work(partial(self._take, message.data, file, part))
+                    yield from work(partial(self._keep, message.data, file, part))
+                    self._received += len(message.data)
+                    self.on_bytes(len(message.data))
                     outage.end()
                 case "trailer":
                     return self._check(message.trailer, part)
@@ -124,13 +126,11 @@ class Download:
             whole_sha256=self._received > 0,
         )
 
-    def _take(self, data: bytes, file: BinaryIO, part: "hashlib._Hash | None") -> None:
+    def _keep(self, data: bytes, file: BinaryIO, part: "hashlib._Hash | None") -> None:
         file.write(data)
         self._whole.update(data)
         if part is not None:
             part.update(data)
-        self._received += len(data)
-        self.on_bytes(len(data))
 
     def _check(self, promised: artifact_service_pb2.DownloadTrailer, part: "hashlib._Hash | None") -> None:
         """Compare the digests: that of this stream's bytes, and that of all where the daemon tells it."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from jobapi.v1 import artifact_service_pb2
 
-from jobctl.errors import DamagedTransferError, JobctlError, OffsetOutOfRangeError, UnsupportedError
+from jobctl.errors import DamagedTransferError, JobctlError, OffsetOutOfRangeError, TooManyError, UnsupportedError
 from jobctl.patience import Outage, Patience
 from jobctl.talk import Talk, ask, pause, send, work
 from jobctl.tar_stream import measure, read_file, read_tar
@@ -54,7 +54,7 @@ class Upload:
                     raise
                 large = False  # a daemon of before an upload could be gone on with
             except JobctlError as error:
-                if not (error.transient or isinstance(error, OffsetOutOfRangeError)):
+                if not _may_pass(error):
                     raise
                 if self._sent > before:
                     outage.end()
@@ -123,3 +123,9 @@ class Upload:
     def _check(self, arrived: str, sent: str) -> None:
         if arrived != sent:
             raise DamagedTransferError(f"{self.path} arrived damaged at the daemon", hint="try again")
+
+
+def _may_pass(error: JobctlError) -> bool:
+    """Tell whether to try again; a disk that is full is for a person to know of at once."""
+    full = error.code == "RESOURCE_EXHAUSTED" and not isinstance(error, TooManyError)
+    return (error.transient and not full) or isinstance(error, OffsetOutOfRangeError)

@@ -16,7 +16,7 @@ from jobd.store import Store
 HEARTBEAT_SECONDS = 15.0
 _PAGE = 200
 """So many events a watcher holds at most that it has not passed on."""
-_MOST_MESSAGES = 2000
+_MOST_MESSAGES = 128
 """So many events are kept as messages, for whoever else watches."""
 
 

@@ -229,10 +229,16 @@ class Daemon:
 
     def prefect(self, path: str, **content: Any) -> Any:
         """Ask Prefect's API."""
-        user, _, password = (self.state / "prefect/auth").read_text().strip().partition(":")
+        user, _, password = self.prefect_auth.partition(":")
         url = f"{self.dashboard}/api{path}"
         answer = httpx.post(url, json=content, auth=(user, password), timeout=PATIENCE, trust_env=False)
         return answer.raise_for_status().json()
+
+    @property
+    def prefect_auth(self) -> str:
+        """`user:password` of Prefect's server, its own or the one that it was told to use."""
+        told = self.env.get("PREFECT_API_AUTH_STRING")
+        return told or (self.state / "prefect/auth").read_text().strip()
 
     @property
     def dashboard(self) -> str:
@@ -328,13 +334,17 @@ def daemon(tmp_path_factory: pytest.TempPathFactory, process_guard: object) -> I
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Daemon]]:
     """How to start a daemon with options of one's own; ended at teardown."""
     with contextlib.ExitStack() as stack:
-        yield lambda *options: stack.enter_context(_serving(Daemon(tmp_path_factory.mktemp("o"), options)))
+
+        def start(*options: str, **env: str) -> Daemon:
+            return stack.enter_context(_serving(Daemon(tmp_path_factory.mktemp("o"), options, env)))
+
+        yield start
 
 
 @pytest.fixture
 def own_daemon(daemon: Daemon, serve: Callable[..., Daemon]) -> Daemon:
     """A daemon that a test may kill; it uses the other one's Prefect server."""
-    return serve(f"--prefect-api-url={daemon.dashboard}/api")
+    return serve(f"--prefect-api-url={daemon.dashboard}/api", PREFECT_API_AUTH_STRING=daemon.prefect_auth)
 
 
 @pytest.fixture

@@ -1,9 +1,11 @@
 """The commands of jobctl against a real daemon: what they print, and the exit codes."""
 
+import base64
 import json
 import os
 import signal
 import stat
+from urllib.parse import unquote
 
 import pytest
 
@@ -159,9 +161,13 @@ def test_modules_come_and_go_without_a_restart(daemon, jobs):
 
 
 def test_open_prints_the_address_of_the_run(daemon, finished):
-    """The address leads to the flow run in the dashboard."""
+    """The address leads to the flow run in the dashboard, and carries the password where no server sees it."""
     done = daemon.jobctl("open", finished)
-    assert (done.code, done.out) == (0, f"{daemon.dashboard}/runs/flow-run/{daemon.get(finished)['flow_run_id']}\n")
+    page, _, hidden = done.out.strip().partition("#")
+    key, path = map(unquote, hidden.split("&"))
+    assert (done.code, page) == (0, f"{daemon.dashboard}/jobd/login")
+    assert base64.b64decode(key).decode() == daemon.prefect_auth
+    assert path == f"/runs/flow-run/{daemon.get(finished)['flow_run_id']}"
 
 
 def test_ping_tells_what_the_daemon_is(daemon):

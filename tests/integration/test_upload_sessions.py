@@ -1,6 +1,7 @@
 """Uploads that are interrupted and gone on with: no byte twice, none missing, nobody else's, and bounded."""
 
 import asyncio
+import gzip
 import hashlib
 import io
 import os
@@ -246,8 +247,8 @@ def test_an_interrupted_upload_is_found_by_its_digest(uploads: Uploads, tmp_path
 
 def test_uploads_that_were_begun_are_bounded(uploads: Uploads, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """One caller cannot take all places; those that were removed after their time give theirs back."""
-    monkeypatch.setattr("jobd.uploads.MAX_OPEN_UPLOADS_PER_CALLER", 2)
-    monkeypatch.setattr("jobd.uploads.MAX_OPEN_UPLOADS", 3)
+    monkeypatch.setattr("jobd.upload_book.MAX_OPEN_UPLOADS_PER_CALLER", 2)
+    monkeypatch.setattr("jobd.upload_book.MAX_OPEN_UPLOADS", 3)
     assert call_limits.MAX_OPEN_UPLOADS > call_limits.MAX_OPEN_UPLOADS_PER_CALLER
     anonymous = About(owner="ann", folder=False)
     upload, _other = begin(uploads, anonymous), begin(uploads, anonymous)
@@ -324,3 +325,46 @@ def test_an_upload_removed_under_its_writer_is_an_error(uploads: Uploads, tmp_pa
         asyncio.run(uploads.resume(upload.id, arriving(), owner="ann", offset=0))
     assert isinstance(caught.value, UploadNotFoundError)
     assert begin(uploads).size_bytes == 0
+
+
+def test_a_small_tar_of_a_large_folder_keeps_the_reserve(tmp_path: Path):
+    """What is unpacked counts, not what was sent; nothing of it stays but what can be gone on with."""
+    data = gzip.compress(tar_of("zeros", bytes(5 << 20)))
+    reserve = Reserve(tmp_path, 0)
+    uploads = make(tmp_path, reserve)
+
+    def check(needed: int = 0) -> None:
+        if needed > 1 << 20:
+            raise DiskFullError("full")
+
+    reserve.check = check  # type: ignore[method-assign]
+    upload = begin(uploads, About(owner="ann", folder=True))
+    with pytest.raises(DiskFullError):
+        send(uploads, upload, data)
+    assert sum(path.stat().st_size for path in (tmp_path / "uploads").rglob("zeros")) == 0
+
+
+def test_two_clients_with_the_same_file_do_not_wait_for_each_other(uploads: Uploads):
+    """Both are led to the same interrupted upload; the one that comes late is given another when it asks again."""
+
+    async def scenario() -> None:
+        first = await uploads.begin(WISH)
+        second = await uploads.begin(WISH.model_copy(update={"request_id": "r2"}))
+        assert second.id == first.id
+        going, stop = asyncio.Event(), asyncio.Event()
+
+        async def held() -> AsyncIterator[Piece]:
+            going.set()
+            await stop.wait()
+            yield Piece(data=DATA, last=True)
+
+        sending = asyncio.create_task(uploads.resume(first.id, held(), owner="ann", offset=0))
+        await going.wait()
+        other = await uploads.begin(WISH.model_copy(update={"request_id": "r2"}))
+        assert other.id != first.id
+        assert (await uploads.begin(WISH)).id == first.id
+        stop.set()
+        assert (await sending).sha256 == DIGEST
+        assert (await uploads.begin(WISH.model_copy(update={"request_id": "r3"}))).whole
+
+    asyncio.run(scenario())

@@ -24,7 +24,7 @@ def test_the_dashboard_asks_strangers_for_the_password(dashboard, daemon):
     with dashboard.page.context.browser.new_context() as stranger:
         page = stranger.new_page()
         page.goto(f"{dashboard.ui_url}/runs")
-        page.wait_for_url(f"{dashboard.ui_url}/login*")
+        page.wait_for_url(lambda url: url.startswith(f"{dashboard.ui_url}/login"))
         page.locator("input[type=password]").wait_for()
 
 

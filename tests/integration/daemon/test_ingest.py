@@ -3,10 +3,13 @@
 import asyncio
 import contextlib
 import socket
+from concurrent.futures import Future
 
 import pytest
+from sqlalchemy import event
 
 from jobd import events, ingest, journal, recording, sockets
+from jobd.errors import StorageError
 from jobd.events import FailureKind
 from jobd.states import JobState
 
@@ -82,6 +85,68 @@ def test_what_rings_without_end_is_taken_in_together(office, monkeypatch):
         assert pieces[0] == 1
         assert sum(pieces) == 51
         assert len(pieces) < 20
+
+    office(work)
+
+
+def test_jobs_that_ring_together_share_a_commit(office):
+    """The lines of twenty jobs that rang at one moment are committed together, not one job after another."""
+
+    @listening
+    async def work(office) -> None:
+        jobs = [await office.submit() for _ in range(20)]
+        await office.settle()
+        commits: list[object] = []
+        event.listen(office.store._writer._engine, "commit", commits.append)
+        for job in jobs:
+            office.write(job.id, STARTED)
+            ring(office, job.id.encode())
+        for job in jobs:
+            await office.until(job.id, lambda job: job.state is JobState.RUNNING)
+        assert len(commits) <= 4
+
+    office(work)
+
+
+def test_rings_that_were_lost_among_many_are_made_up_for(office):
+    """When so many ring at once that others may not have got through, every job that is known is looked at."""
+
+    @listening
+    async def work(office) -> None:
+        quiet, loud = await office.submit(), await office.submit()
+        office.write(quiet.id, STARTED)
+        await office.ingest.take(quiet.id)
+        office.write(quiet.id, events.JobStarted(flow_run_id="unheard"))
+        for _ in range(ingest._MANY_RINGS):
+            ring(office, loud.id.encode())
+        await office.until(quiet.id, lambda job: job.flow_run_id == "unheard")
+
+    office(work)
+
+
+def test_a_job_is_heard_again_after_the_store_refused_it(office, monkeypatch):
+    """A round in which nothing could be written leaves no job unheard: the next ring takes everything in."""
+
+    @listening
+    async def work(office) -> None:
+        job = await office.submit()
+        office.write(job.id, STARTED)
+        refused = asyncio.Event()
+        take_in = office.store.take_in
+
+        def refuse(_job_id, _source):
+            refused.set()
+            future: Future[int] = Future()
+            future.set_exception(StorageError("the disk is away"))
+            return future
+
+        monkeypatch.setattr(office.store, "take_in", refuse)
+        ring(office, job.id.encode())
+        await asyncio.wait_for(refused.wait(), 20)
+        monkeypatch.setattr(office.store, "take_in", take_in)
+        await asyncio.gather(*office.ingest._tasks)
+        ring(office, job.id.encode())
+        await office.until(job.id, lambda job: job.state is JobState.RUNNING)
 
     office(work)
 

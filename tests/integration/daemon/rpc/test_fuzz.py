@@ -22,6 +22,7 @@ from jobapi.v1 import artifact_service_pb2 as artifact_pb
 from jobapi.v1 import job_service_pb2 as pb
 
 from jobd.call_limits import CallLimits
+from jobd.upload_session import About
 
 ROUNDS = int(os.environ.get("JOBD_FUZZ_ROUNDS", "60"))
 SEED = os.environ.get("JOBD_FUZZ_SEED", "1")
@@ -178,7 +179,9 @@ async def check_health(client: Any) -> None:
     page = await client.jobs.List(pb.ListRequest(page_size=1000))
     state = client.office.state
     assert {folder.name for folder in state.jobs.iterdir()} == {job.id for job in page.jobs}
-    assert [place.name for place in state.uploads.iterdir() if place.name.startswith(".")] == []
+    abouts = [About.load(place) for place in state.uploads.iterdir() if place.name.startswith(".")]
+    # What BeginUpload began waits to be gone on with, and has the boot that it was begun in.
+    assert all(about is not None and about.boot_id for about in abouts)
 
 
 @pytest.mark.parametrize(("path", "method"), [pytest.param(*item, id=item[0].rpartition("/")[2]) for item in methods()])
