@@ -7,7 +7,7 @@ what has ended stays ended.
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from time import time
 from typing import Protocol
@@ -129,7 +129,7 @@ class JobRun:
         if not self._begun.is_set():
             self.begin("")  # there is no flow run: Prefect could not be had
         timer = self._arm_timeout()
-        self._remove_unneeded()
+        self._remove_unneeded(artifact.name for artifact in self.plan.artifacts if artifact.consumers)
         for step in self.plan.steps:
             if self._stopped() or not self._open_step(step):
                 break
@@ -203,7 +203,7 @@ class JobRun:
         succeeded = events.EntrySucceeded(step=entry.step, entry=entry.name, attempt=number, usage=outcome.usage)
         self._record(*published, succeeded, durable=True)
         self._mark_ended(entry, EntryState.SUCCEEDED, frozenset(outcome.outputs))
-        self._remove_unneeded()
+        self._remove_unneeded(name for binding in entry.inputs for name in binding.artifacts)
         return EntryState.SUCCEEDED, f"attempt {number} succeeded"
 
     def _stop_entry(self, entry: PlanEntry, outcome: Cancelled | None, last: Failed | None) -> tuple[EntryState, str]:
@@ -265,14 +265,13 @@ class JobRun:
 
     # -- artifacts ---------------------------------------------------------------------------------------------
 
-    def _remove_unneeded(self) -> None:
-        """Remove what is not public and has had all its consumers; what never had one stays until the job's end."""
+    def _remove_unneeded(self, used: Iterable[str]) -> None:
+        """Remove, of these, what is not public and has had all its consumers."""
         with self._lock:
             names = [
-                artifact.name
-                for artifact in self.plan.artifacts
-                if artifact.consumers and artifact.name in self._present - self._public
-                if not self._consumers[artifact.name]
+                name
+                for name in dict.fromkeys(used)
+                if name in self._present and name not in self._public and not self._consumers[name]
             ]
             self._present.difference_update(names)
         self._remove(names, "its last consumer has succeeded")
