@@ -197,7 +197,8 @@ def end_all(
     SIGKILL for `patience` seconds, as a process in uninterruptible sleep does.
     """
     if grace > 0:
-        found = list(search())
+        # Once each, however often it is found: a second SIGTERM may end what the first one let clean up.
+        found = list({target.pid: target for target in search()}.values())
         for target in found:
             send(target, signal.SIGTERM)
             send(target, signal.SIGCONT)
