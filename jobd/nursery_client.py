@@ -75,8 +75,10 @@ class NurseryClient:
         reader, writer = await asyncio.open_unix_connection(sock=ours, limit=1 << 20)
         self._writer = writer
         try:
-            while line := await reader.readline():
-                self._hear(FROM_NURSERY.validate_json(line))
+            # One that is killed with words of ours unread ends the line as broken instead of as ended.
+            with contextlib.suppress(ConnectionError):
+                while line := await reader.readline():
+                    self._hear(FROM_NURSERY.validate_json(line))
         finally:
             self._ready.clear()
             self._writer = None

@@ -133,9 +133,9 @@ class Supervisor:
         try:
             async with self._lock(job_id):
                 await self._launcher.launch(job_id)
-        except JobdError:
+        except JobdError as error:
             # The store cannot be written now; the job goes back into the queue and tries again.
-            self._log.exception("launch_failed", job=job_id)
+            self._log.warning("launch_put_off", job=job_id, error=error.message, again_seconds=_RETRY_SECONDS)
             self._scheduler.forget(job_id)
             await asyncio.sleep(_RETRY_SECONDS)
             job = self._store.live_job(job_id)
@@ -301,8 +301,10 @@ def _cancel(job: Job, *, launched: Callable[[], bool], reason: str) -> list[Occu
 
 
 def _remove_litter(directory: JobDirectory, job: Job) -> None:
-    """Remove scratch folders, artifacts that were renamed but never told of, and the cgroup of a killed runner."""
+    """Remove scratch folders, what was half written, artifacts that were never told of, and a killed runner's cgroup."""
     shutil.rmtree(directory.work, ignore_errors=True)
+    for half_written in directory.root.glob(".*.tmp"):
+        half_written.unlink(missing_ok=True)
     known = {item.name for item in job.artifacts if item.state is ArtifactState.PRESENT}
     store = ArtifactStore(directory.artifacts)
     for name in store.names() - known:
