@@ -301,7 +301,7 @@ def _cancel(job: Job, *, launched: Callable[[], bool], reason: str) -> list[Occu
 
 
 def _remove_litter(directory: JobDirectory, job: Job) -> None:
-    """Remove scratch folders, what was half written, artifacts that were never told of, and a killed runner's cgroup."""
+    """Remove scratch folders, half-written files, artifacts never told of, and the cgroup of a killed runner."""
     shutil.rmtree(directory.work, ignore_errors=True)
     for half_written in directory.root.glob(".*.tmp"):
         half_written.unlink(missing_ok=True)
