@@ -2,8 +2,12 @@
 
 import asyncio
 import contextlib
+import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import sys
+import threading
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from functools import partial
 
 import structlog
@@ -24,6 +28,9 @@ from jobd.telemetry import Telemetry
 _GRACE_SECONDS = 10.0
 """How long calls may go on while the daemon shuts down."""
 _AGAIN_SECONDS = 5.0
+_LINGER_SECONDS = 15.0
+"""How long threads may still be at work after that."""
+_frames = sys._current_frames  # noqa: SLF001 - the documented way to see what other threads do
 
 _Works = Mapping[str, Callable[[], Awaitable[None]]]
 
@@ -42,7 +49,29 @@ async def serve(config: Config) -> None:
             await stop.wait()
             log.info("stopping")
             manager.stopping()
+        # Before the lock is let go: no thread of this daemon may touch a job that the next one has taken on.
+        with _leaving_at_last(log):
+            await asyncio.get_running_loop().shutdown_default_executor()
     log.info("stopped")
+
+
+@contextlib.contextmanager
+def _leaving_at_last(log: FilteringBoundLogger) -> Iterator[None]:
+    """End this process, should the block take too long, whatever its threads wait for: all that counts is on disk."""
+
+    def leave() -> None:
+        names = {thread.ident: thread.name for thread in threading.enumerate()}
+        stacks = {names.get(ident, "?"): traceback.format_stack(frame)[-3:] for ident, frame in _frames().items()}
+        log.warning("threads_left", seconds=_LINGER_SECONDS, stacks=stacks)
+        os._exit(0)
+
+    timer = threading.Timer(_LINGER_SECONDS, leave)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 @contextlib.asynccontextmanager

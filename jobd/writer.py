@@ -54,15 +54,17 @@ class Writer:
         self._measured = measured
         self._queue: queue.SimpleQueue[_Change | None] = queue.SimpleQueue()
         self._closed = False
+        self._gate = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
     def submit(self, work: Callable[[Connection], T]) -> "Future[T]":
         """Run `work` in a transaction; the future is done when it is on disk, or holds why it is not."""
-        if self._closed:
-            raise DrainingError
         future: Future[T] = Future()
-        self._queue.put(_Change(work, future))
+        with self._gate:
+            if self._closed:
+                raise DrainingError
+            self._queue.put(_Change(work, future))
         return future
 
     def answer(self) -> "Future[None]":
@@ -75,8 +77,9 @@ class Writer:
 
     def close(self) -> None:
         """Finish everything that was asked for and end."""
-        self._closed = True
-        self._queue.put(None)
+        with self._gate:  # what is put behind the end would never be answered
+            self._closed = True
+            self._queue.put(None)
         self._thread.join()
         self._engine.dispose()
 
