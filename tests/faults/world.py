@@ -165,6 +165,8 @@ class World:
             racers = living + [self._spawn() for _ in range(2)]
             deadline = time.monotonic() + 60
             while sum(racer.poll() is None for racer in racers) > 1 and time.monotonic() < deadline:
+                for racer in racers:  # another schedule may have stopped one, and waits for this lock to wake it
+                    racer.send_signal(signal.SIGCONT)
                 time.sleep(0.05)
             left = [racer for racer in racers if racer.poll() is None]
             self._process = left[0] if left else self._process
