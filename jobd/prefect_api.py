@@ -10,10 +10,10 @@ import httpx
 from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationError
 
 from jobd.errors import PrefectApiError
+from jobd.prefect_names import JOB_TAG, TAG
 
 _PAGE = 200
 """The most rows that Prefect gives in one answer."""
-_JOB_TAG = "job:"
 Parsed = TypeVar("Parsed")
 
 
@@ -54,7 +54,7 @@ class FlowRun(BaseModel):
     @property
     def job_id(self) -> str | None:
         """Give the job that the run is of; None for a run that jobd did not start."""
-        return next((tag.removeprefix(_JOB_TAG) for tag in self.tags if tag.startswith(_JOB_TAG)), None)
+        return next((tag.removeprefix(JOB_TAG) for tag in self.tags if tag.startswith(JOB_TAG)), None)
 
 
 class TaskRun(BaseModel):
@@ -131,7 +131,7 @@ class PrefectApi:
         """
         state: dict[str, JsonValue] = {"type": {"any_": [StateType.CANCELLING]}}
         query: dict[str, JsonValue] = {
-            "flow_runs": {"tags": {"all_": ["jobd"]}, "state": state},
+            "flow_runs": {"tags": {"all_": [TAG]}, "state": state},
             "sort": "EXPECTED_START_TIME_DESC",
             "limit": _PAGE,
         }
@@ -144,7 +144,7 @@ class PrefectApi:
     async def flow_runs(self, job_id: str) -> tuple[FlowRun, ...]:
         """Find the flow runs of a job, the newest first; more than one when it was run again."""
         query: dict[str, JsonValue] = {
-            "flow_runs": {"tags": {"all_": [f"{_JOB_TAG}{job_id}"]}},
+            "flow_runs": {"tags": {"all_": [f"{JOB_TAG}{job_id}"]}},
             "sort": "EXPECTED_START_TIME_DESC",
             "limit": _PAGE,
         }
