@@ -23,6 +23,7 @@ from jobd.errors import (
 from jobd.identity import Identity
 from jobd.rpc.caller import CALLER
 from jobd.rpc.context import Context, Handler
+from jobd.rpc.handlers import stream_behaviour, unary_behaviour, with_stream, with_unary
 from jobd.rpc.roles import needed_role
 from jobd.rpc.status import status_of
 
@@ -67,10 +68,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return self._wrap_unary(handler, method)
 
     def _wrap_unary(self, handler: Handler, method: str) -> Handler:
-        behaviour: Any = handler.stream_unary if handler.request_streaming else handler.unary_unary
-        make: Any = (
-            grpc.stream_unary_rpc_method_handler if handler.request_streaming else grpc.unary_unary_rpc_method_handler
-        )
+        behaviour = unary_behaviour(handler)
 
         async def call(request: Any, context: Context) -> Any:  # noqa: ANN401 - any message
             try:
@@ -83,14 +81,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 self._audit.note(method=method, peer=context.peer(), who=_who(), asked=request, answer=answer)
                 return answer
 
-        wrapped: Handler = make(call, handler.request_deserializer, handler.response_serializer)
-        return wrapped
+        return with_unary(handler, call)
 
     def _wrap_stream(self, handler: Handler, method: str) -> Handler:
-        behaviour: Any = handler.stream_stream if handler.request_streaming else handler.unary_stream
-        make: Any = (
-            grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
-        )
+        behaviour = stream_behaviour(handler)
 
         async def call(request: Any, context: Context) -> AsyncIterator[Any]:  # noqa: ANN401 - any message
             try:
@@ -102,8 +96,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             except Exception as error:  # noqa: BLE001 - the one place where whatever happened becomes a status
                 await self._refuse(context, method, request, error)
 
-        wrapped: Handler = make(call, handler.request_deserializer, handler.response_serializer)
-        return wrapped
+        return with_stream(handler, call)
 
     def _wrap_open(self, handler: Handler, method: str) -> Handler:
         """Wrap a stream that needs no token, which must not become a way to use the daemon up."""
@@ -116,9 +109,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             except TooManyError as error:
                 await self._refuse(context, method, request, error)
 
-        make: Any = grpc.unary_stream_rpc_method_handler
-        wrapped: Handler = make(call, handler.request_deserializer, handler.response_serializer)
-        return wrapped
+        return with_stream(handler, call)
 
     def _let_in(self, context: Context, method: str) -> Identity:
         """Say who calls, for this call's services and for the audit; raise when the caller may not make it."""

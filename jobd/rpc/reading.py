@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError
 
 from jobd.errors import InvalidRequestError
 from jobd.rpc.context import Context, Handler
+from jobd.rpc.handlers import stream_behaviour, unary_behaviour, with_stream, with_unary
 from jobd.rpc.status import status_of
 
 Details = grpc.HandlerCallDetails
@@ -40,30 +41,26 @@ class ReadingInterceptor(grpc.aio.ServerInterceptor):
 
 
 def _wrap_unary(handler: Handler, read: Read) -> Handler:
-    behaviour: Any = handler.unary_unary
+    behaviour = unary_behaviour(handler)
 
     async def call(data: bytes, context: Context) -> Any:  # noqa: ANN401 - any message
         return await behaviour(await _read(data, read, context), context)
 
-    make: Any = grpc.unary_unary_rpc_method_handler
-    wrapped: Handler = make(call, None, handler.response_serializer)
-    return wrapped
+    return with_unary(handler, call, raw=True)
 
 
 def _wrap_stream(handler: Handler, read: Read) -> Handler:
-    behaviour: Any = handler.unary_stream
+    behaviour = stream_behaviour(handler)
 
     async def call(data: bytes, context: Context) -> AsyncIterator[Any]:
         async for message in behaviour(await _read(data, read, context), context):
             yield message
 
-    make: Any = grpc.unary_stream_rpc_method_handler
-    wrapped: Handler = make(call, None, handler.response_serializer)
-    return wrapped
+    return with_stream(handler, call, raw=True)
 
 
 def _wrap_requests(handler: Handler, read: Read) -> Handler:
-    behaviour: Any = handler.stream_unary
+    behaviour = unary_behaviour(handler)
 
     async def messages(requests: AsyncIterator[bytes]) -> AsyncIterator[Any]:
         async for data in requests:
@@ -73,9 +70,7 @@ def _wrap_requests(handler: Handler, read: Read) -> Handler:
     async def call(requests: AsyncIterator[bytes], context: Context) -> Any:  # noqa: ANN401 - any message
         return await behaviour(messages(requests), context)
 
-    make: Any = grpc.stream_unary_rpc_method_handler
-    wrapped: Handler = make(call, None, handler.response_serializer)
-    return wrapped
+    return with_unary(handler, call, raw=True)
 
 
 async def _read(data: bytes, read: Read, context: Context) -> Any:  # noqa: ANN401 - any message

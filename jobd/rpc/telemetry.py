@@ -11,6 +11,7 @@ from jobd.errors import DrainingError
 from jobd.rpc import convert
 from jobd.rpc.context import Context, Handler
 from jobd.rpc.gate import Gate
+from jobd.rpc.handlers import stream_behaviour, unary_behaviour, with_stream, with_unary
 from jobd.rpc.status import status_of
 from jobd.telemetry import Call, Telemetry
 
@@ -46,10 +47,7 @@ class TelemetryInterceptor(grpc.aio.ServerInterceptor):
         return self._wrap_unary(handler, method)
 
     def _wrap_unary(self, handler: Handler, method: str) -> Handler:
-        behaviour: Any = handler.stream_unary if handler.request_streaming else handler.unary_unary
-        make: Any = (
-            grpc.stream_unary_rpc_method_handler if handler.request_streaming else grpc.unary_unary_rpc_method_handler
-        )
+        behaviour = unary_behaviour(handler)
 
         async def call(request: Any, context: Context) -> Any:  # noqa: ANN401 - any message
             watched = self._begin(method, context)
@@ -66,14 +64,10 @@ class TelemetryInterceptor(grpc.aio.ServerInterceptor):
             _end(watched, context, grpc.StatusCode.OK)
             return answer
 
-        wrapped: Handler = make(call, handler.request_deserializer, handler.response_serializer)
-        return wrapped
+        return with_unary(handler, call)
 
     def _wrap_stream(self, handler: Handler, method: str) -> Handler:
-        behaviour: Any = handler.stream_stream if handler.request_streaming else handler.unary_stream
-        make: Any = (
-            grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
-        )
+        behaviour = stream_behaviour(handler)
         note = _note_bytes if method.startswith(_TRANSFERS) else _NOTES.get(method)
 
         async def call(request: Any, context: Context) -> AsyncIterator[Any]:  # noqa: ANN401 - any message
@@ -89,8 +83,7 @@ class TelemetryInterceptor(grpc.aio.ServerInterceptor):
                 raise
             _end(watched, context, grpc.StatusCode.OK)
 
-        wrapped: Handler = make(call, handler.request_deserializer, handler.response_serializer)
-        return wrapped
+        return with_stream(handler, call)
 
     def _begin(self, method: str, context: Context) -> Call:
         service, _, name = method.strip("/").rpartition("/")
