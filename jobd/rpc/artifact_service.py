@@ -53,12 +53,12 @@ class ArtifactService(pb_grpc.ArtifactServiceServicer):
         upload = await self._uploads.begin(_read_about(request))
         return pb.BeginUploadResponse(upload_id=upload.id, offset=upload.size_bytes, complete=upload.whole)
 
-    async def Upload(self, request_iterator: AsyncIterator[pb.UploadRequest], _context: Context) -> pb.UploadResponse:  # noqa: N802
+    async def Upload(self, request_iterator: AsyncIterator[pb.UploadRequest], context: Context) -> pb.UploadResponse:  # noqa: N802
         """Store one file or folder, or the next bytes of one."""
         first = await anext(aiter(request_iterator), None)
         if first is None:
             raise InvalidRequestError("the upload has no message", hint="send at least one, which may be empty")
-        upload = await _take(self._uploads, first, request_iterator)
+        upload = await _take(self._uploads, first, request_iterator, context)
         return pb.UploadResponse(
             upload_id=upload.id, size_bytes=upload.size_bytes, sha256=upload.sha256, complete=upload.whole
         )
@@ -112,17 +112,24 @@ class ArtifactService(pb_grpc.ArtifactServiceServicer):
             del self._digests[next(iter(self._digests))]
 
 
-async def _take(uploads: Uploads, first: pb.UploadRequest, rest: AsyncIterator[pb.UploadRequest]) -> Upload:
+async def _take(
+    uploads: Uploads, first: pb.UploadRequest, rest: AsyncIterator[pb.UploadRequest], context: Context
+) -> Upload:
     owner = caller().name
     if first.upload_id:
         return await uploads.resume(first.upload_id, _pieces(first, rest), owner=owner, offset=first.offset)
-    return await uploads.receive(_bytes(first, rest), folder=first.folder, owner=owner)
+    return await uploads.receive(_bytes(first, rest, context), folder=first.folder, owner=owner)
 
 
-async def _bytes(first: pb.UploadRequest, rest: AsyncIterator[pb.UploadRequest]) -> AsyncIterator[bytes]:
+async def _bytes(
+    first: pb.UploadRequest, rest: AsyncIterator[pb.UploadRequest], context: Context
+) -> AsyncIterator[bytes]:
     yield first.data
     async for message in rest:
         yield message.data
+    # The messages of a client that hung up end like those of one that has sent all; its cancellation comes separately,
+    # and may be late. Once something was sent to the client, whatever came before it is known.
+    await context.send_initial_metadata(())
 
 
 async def _pieces(first: pb.UploadRequest, rest: AsyncIterator[pb.UploadRequest]) -> AsyncIterator[Piece]:

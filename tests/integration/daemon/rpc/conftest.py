@@ -151,22 +151,25 @@ def serve(opened, document: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPat
             )
             monkeypatch.chdir(tmp_path)
             _socket, tcp = await server.start(["unix:jobd.sock", "127.0.0.1:0"])
-            async with grpc.aio.insecure_channel("unix:jobd.sock") as channel:
-                yield Client(
-                    office=office,
-                    book=book,
-                    tcp=tcp,
-                    jobs=job_service_pb2_grpc.JobServiceStub(channel),
-                    artifacts=artifact_service_pb2_grpc.ArtifactServiceStub(channel),
-                    modules=module_service_pb2_grpc.ModuleServiceStub(channel),
-                    health=health_pb2_grpc.HealthStub(channel),
-                    server=server,
-                    judge=health,
-                    telemetry=telemetry,
-                    document=document,
-                )
-            office.watcher.drain()
-            await server.stop(0)
+            try:
+                async with grpc.aio.insecure_channel("unix:jobd.sock") as channel:
+                    yield Client(
+                        office=office,
+                        book=book,
+                        tcp=tcp,
+                        jobs=job_service_pb2_grpc.JobServiceStub(channel),
+                        artifacts=artifact_service_pb2_grpc.ArtifactServiceStub(channel),
+                        modules=module_service_pb2_grpc.ModuleServiceStub(channel),
+                        health=health_pb2_grpc.HealthStub(channel),
+                        server=server,
+                        judge=health,
+                        telemetry=telemetry,
+                        document=document,
+                    )
+            finally:
+                # A server that is left to a closed loop would keep the calls of later tests waiting.
+                office.watcher.drain()
+                await server.stop(0)
 
     async def begin(work: Callable, *options: Any) -> None:
         async with serving(*options) as client:
