@@ -4,7 +4,7 @@ import os
 
 from pydantic import TypeAdapter
 
-from jobd.manifest import Bytes
+from jobd.fields import Bytes
 from jobd.plan import Capacity
 
 _BYTES: TypeAdapter[int] = TypeAdapter(Bytes)

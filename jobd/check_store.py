@@ -13,7 +13,8 @@ from jobd import rows, schema
 from jobd.database import HEAD, open_reader
 from jobd.errors import IllegalTransitionError, StorageError
 from jobd.finding import Finding
-from jobd.jobs import Job, new_job, replay
+from jobd.history import replay
+from jobd.jobs import Job, new_job
 from jobd.plan import Plan
 
 _RESTORE = "put a backup in its place"

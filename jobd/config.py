@@ -19,8 +19,8 @@ from jobd.capacity import parse_capacity
 from jobd.containment import SandboxPolicy
 from jobd.doors import CertificateRoles, read_certificate_roles
 from jobd.errors import ConfigError
+from jobd.fields import Bytes
 from jobd.layout import default_state_directory
-from jobd.manifest import Bytes
 from jobd.metrics_server import parse_address
 from jobd.plan import Capacity
 from jobd.retention import RetentionPolicy

@@ -12,7 +12,8 @@ from structlog.typing import FilteringBoundLogger
 from jobd import endings, journal, sockets
 from jobd.errors import DrainingError, IllegalTransitionError, StorageError
 from jobd.events import Occurrence, Record
-from jobd.jobs import Job, apply
+from jobd.history import apply
+from jobd.jobs import Job
 from jobd.layout import StateDirectory
 from jobd.store import Store
 

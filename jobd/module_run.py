@@ -21,9 +21,9 @@ from jobd.capacity import parse_capacity
 from jobd.catalog import Module
 from jobd.events import JobEvent
 from jobd.layout import StateDirectory
-from jobd.manifest import Param, ParamType
 from jobd.module_check import TargetExistsError
 from jobd.names import ascii_controls
+from jobd.params import Param, ParamType
 from jobd.plan import Plan, PlanEntry
 from jobd.planner import make_plan
 

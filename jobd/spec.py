@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 
 from jobd.document import Document, Mapping, Place, Sequence
 from jobd.errors import Violation
-from jobd.manifest import (
+from jobd.fields import (
     FileName,
     Flag,
     Format,
@@ -17,13 +17,13 @@ from jobd.manifest import (
     LogLimit,
     OptionName,
     OutputLimit,
-    ResourceSpec,
     Retries,
     RetryOn,
     Text,
     Timeout,
     Whole,
 )
+from jobd.manifest import ResourceSpec
 from jobd.names import FieldError, ascii_controls, shown, unique_names
 from jobd.plan import LogOverflow
 

@@ -17,7 +17,8 @@ from jobd.database import open_writer
 from jobd.errors import JobNotEndedError
 from jobd.events import Occurrence, Record
 from jobd.failpoints import failpoint
-from jobd.jobs import Job, replay
+from jobd.history import replay
+from jobd.jobs import Job
 from jobd.journal import Chunk
 from jobd.plan import Plan
 from jobd.writer import Measure, Writer

@@ -5,7 +5,7 @@ import math
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import closing
 from types import TracebackType
-from typing import Self, TypeVar, cast
+from typing import Self, TypeAlias, TypeVar, cast
 
 import grpc
 import grpc.aio
@@ -19,9 +19,10 @@ from jobctl.statuses import translate
 from jobctl.talk import Ask, Conversation, Open, Pause, Read, Send, SilenceError, Source, Talk, Wish, Work
 
 _T = TypeVar("_T")
-_Ask = grpc.aio.UnaryUnaryMultiCallable[Message, Message]
-_Open = grpc.aio.UnaryStreamMultiCallable[Message, Message]
-_Send = grpc.aio.StreamUnaryMultiCallable[Message, Message]
+# In quotes, as not every release of gRPC has these classes generic when the program runs.
+_Ask: TypeAlias = "grpc.aio.UnaryUnaryMultiCallable[Message, Message]"
+_Open: TypeAlias = "grpc.aio.UnaryStreamMultiCallable[Message, Message]"
+_Send: TypeAlias = "grpc.aio.StreamUnaryMultiCallable[Message, Message]"
 
 
 class AioConnection:

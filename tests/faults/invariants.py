@@ -14,7 +14,8 @@ from world import World
 
 from jobd.errors import IllegalTransitionError
 from jobd.events import EntryRetrying, EntrySucceeded, JobRecovering
-from jobd.jobs import Job, new_job, replay
+from jobd.history import replay
+from jobd.jobs import Job, new_job
 from jobd.states import ArtifactState, EntryState, JobState
 
 _TERMINAL = {"job_succeeded", "job_failed", "job_cancelled"}

@@ -17,8 +17,9 @@ from jobd import events, journal, procfs
 from jobd.artifacts import ArtifactStore
 from jobd.events import Failure, JobEvent, Record
 from jobd.fair_share import Lease
+from jobd.history import replay
 from jobd.job_run import JobRun
-from jobd.jobs import Job, new_job, replay
+from jobd.jobs import Job, new_job
 from jobd.journal import Journal
 from jobd.layout import JobDirectory, StateDirectory
 from jobd.link import Link

@@ -7,7 +7,8 @@ import pytest
 from jobd import events, journal, launcher
 from jobd.containment import NOTHING_ASKED
 from jobd.events import JobEvent, Record
-from jobd.jobs import Job, apply, new_job, replay
+from jobd.history import apply, replay
+from jobd.jobs import Job, new_job
 from jobd.journal import Journal
 from jobd.messages import Assignment
 from jobd.plain import run_plainly

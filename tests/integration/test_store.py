@@ -14,8 +14,9 @@ from sqlalchemy import event
 from jobd import events
 from jobd.errors import IllegalTransitionError, InvalidRequestError, JobNotFoundError, RequestIdReusedError
 from jobd.events import Failure, FailureKind, JobEvent, Occurrence
+from jobd.history import replay
 from jobd.job_filter import JobFilter
-from jobd.jobs import Job, new_job, replay
+from jobd.jobs import Job, new_job
 from jobd.plan import Plan
 from jobd.states import JobState
 from jobd.store import Acceptance, Store

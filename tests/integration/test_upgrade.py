@@ -11,8 +11,9 @@ from sqlalchemy import create_engine
 
 from jobd import database, events
 from jobd.events import Occurrence
+from jobd.history import replay
 from jobd.job_filter import JobFilter, LabelSelector
-from jobd.jobs import new_job, replay
+from jobd.jobs import new_job
 from jobd.plan import Binding, Plan, PlanArtifact, PlanEntry, PlanStep
 from jobd.states import JobState
 from jobd.store import Store

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from jobd.events import JobEvent, Record
-from jobd.jobs import Job, apply, new_job
+from jobd.history import apply
+from jobd.jobs import Job, new_job
 from jobd.plan import Binding, Plan, PlanArtifact, PlanEntry, PlanInput, PlanStep
 
 Play = Callable[..., Job]

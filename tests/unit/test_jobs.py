@@ -5,7 +5,8 @@ import pytest
 from jobd import events
 from jobd.errors import IllegalTransitionError
 from jobd.events import Failure, FailureKind, JobEvent, Record
-from jobd.jobs import _APPLY, Job, apply, new_job, replay
+from jobd.history import _APPLY, apply, replay
+from jobd.jobs import Job, new_job
 from jobd.states import ArtifactState, EntryState, JobState
 
 FAILURE = Failure(kind=FailureKind.EXIT_CODE, message="it exited with code 3", step="cut", entry="left", exit_code=3)

@@ -5,8 +5,9 @@
 import pytest
 
 from jobd.errors import InvalidDocumentError
-from jobd.manifest import Manifest, Param, ResourceSpec, read_manifest
+from jobd.manifest import Manifest, ResourceSpec, read_manifest
 from jobd.names import FieldError
+from jobd.params import Param
 
 MINIMAL = b"""\
 name: example_module

@@ -9,7 +9,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from jobd import events
 from jobd.events import Failure, FailureKind, Record
-from jobd.jobs import Job, apply
+from jobd.history import apply
+from jobd.jobs import Job
 from jobd.metrics import Metrics
 from jobd.metrics_sample import Sample, SampleCollector
 

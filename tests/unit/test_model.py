@@ -15,7 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from jobd import events
 from jobd.errors import IllegalTransitionError
 from jobd.events import Failure, FailureKind, JobEvent, Occurrence, Record
-from jobd.jobs import Job, apply, replay
+from jobd.history import apply, replay
+from jobd.jobs import Job
 from jobd.journal import decode, encode
 from jobd.states import ArtifactState, EntryState
 

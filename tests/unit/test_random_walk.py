@@ -8,7 +8,8 @@ import pytest
 from jobd import events
 from jobd.errors import IllegalTransitionError
 from jobd.events import Failure, FailureKind, JobEvent, Record
-from jobd.jobs import Job, apply, replay
+from jobd.history import apply, replay
+from jobd.jobs import Job
 from jobd.rows import to_record
 from jobd.states import TERMINAL_ENTRY_STATES, EntryState
 

@@ -5,7 +5,8 @@ import pytest
 from jobd import events
 from jobd.errors import IllegalTransitionError
 from jobd.events import Record
-from jobd.jobs import Job, replay
+from jobd.history import replay
+from jobd.jobs import Job
 from jobd.recent import RecentEvents
 
 

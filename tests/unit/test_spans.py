@@ -2,7 +2,8 @@
 
 from jobd import events
 from jobd.events import Failure, FailureKind, JobEvent, Record
-from jobd.jobs import Job, apply
+from jobd.history import apply
+from jobd.jobs import Job
 from jobd.spans import entry_spans, job_span
 
 FAILURE = Failure(kind=FailureKind.EXIT_CODE, message="it exited with code 3", exit_code=3)

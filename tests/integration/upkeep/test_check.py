@@ -14,7 +14,8 @@ import pytest
 from jobd import check, check_processes, events, procfs, state_lock
 from jobd.__main__ import main
 from jobd.errors import StateDirectoryLockedError, StorageError
-from jobd.jobs import new_job, replay
+from jobd.history import replay
+from jobd.jobs import new_job
 from jobd.runner import _lock
 from jobd.states import ArtifactState, JobState
 
