@@ -5,10 +5,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from jobd.document import MAX_BYTES, MAX_NODES
 from jobd.errors import InvalidRequestError, LimitExceededError, TooManyError
 from jobd.names import MAX_NAME_BYTES, FieldError, check_line
 from jobd.spec import MAX_ENTRIES
+from jobd.yaml_reader import MAX_BYTES, MAX_NODES
 
 MAX_MESSAGE_BYTES = 4 << 20
 """gRPC's own default, which clients of every language have too."""

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from jobd.document import MAX_BYTES
 from jobd.errors import InvalidDocumentError
 from jobd.manifest import Manifest, read_manifest
 from jobd.names import shown
+from jobd.yaml_reader import MAX_BYTES
 
 MANIFEST_NAME = "manifest.yaml"
 SETTLED_NS = 50_000_000

@@ -5,7 +5,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from jobd.document import Place, read_document
+from jobd.document import Place
 from jobd.errors import InvalidDocumentError
 from jobd.fields import (
     Bytes,
@@ -33,6 +33,7 @@ from jobd.fields import (
 from jobd.names import FieldError, describe, shown
 from jobd.params import Param
 from jobd.plan import LOG_LIMIT, LogOverflow
+from jobd.yaml_reader import read_document
 
 
 class ResourceSpec(Format):

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from jobd.catalog import MANIFEST_NAME, BrokenModule, Catalog, Module
-from jobd.document import MAX_BYTES
 from jobd.errors import InvalidDocumentError, JobdError, Violation
 from jobd.manifest import read_manifest
 from jobd.names import ascii_controls
+from jobd.yaml_reader import MAX_BYTES
 
 
 class ModuleFolderError(JobdError):

@@ -8,12 +8,13 @@ from typing import NoReturn, TypeVar
 
 from jobd.catalog import BrokenModule, Module
 from jobd.containment import Provisions
-from jobd.document import Document, Place, read_document
+from jobd.document import Document, Place
 from jobd.errors import InvalidDocumentError, InvalidJobError, Violation
 from jobd.manifest import ModuleInput, ModuleOutput
 from jobd.names import FieldError, shown
 from jobd.plan import Binding, Capacity, Plan, PlanArtifact, PlanEntry, PlanInput, PlanStep, Resources, Sandbox
 from jobd.spec import EntrySpec, InputArtifact, JobSpec, OutputArtifact, Wiring, read_job, single_entries
+from jobd.yaml_reader import read_document
 
 MAX_VIOLATIONS = 1000
 

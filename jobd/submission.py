@@ -3,62 +3,24 @@
 import asyncio
 import hashlib
 import json
-import secrets
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from time import time
+from collections.abc import Callable
 
-from jobd import events
-from jobd.artifacts import ArtifactStore, Stored, copy_in, sync_tree
-from jobd.call_limits import CallLimits, check_labels
+from jobd.call_limits import CallLimits
 from jobd.catalog import Catalog
 from jobd.containment import Provisions
-from jobd.errors import InvalidInputError, InvalidRequestError
-from jobd.events import JobEvent, Occurrence
 from jobd.failpoints import failpoint
-from jobd.input_copy import InputCopy
-from jobd.jobs import Job, new_job
-from jobd.layout import StateDirectory, sync_directory
-from jobd.plan import Capacity, Plan, PlanInput
+from jobd.jobs import Job
+from jobd.layout import StateDirectory
+from jobd.plan import Capacity, Plan
 from jobd.planner import make_plan
+from jobd.preparation import Preparation, Submission
 from jobd.queue_places import QueuePlaces
-from jobd.removal import delete_job, tree_size
+from jobd.removal import delete_job
 from jobd.reserve import Reserve
-from jobd.retry import find_reuse
-from jobd.roots import Caller, Roots
+from jobd.roots import Roots
 from jobd.store import Acceptance, Store
 from jobd.uploads import Uploads
-
-_ALPHABET = "abcdefghjkmnpqrstvwxyz23456789"
-"""Without characters that are taken for each other."""
-_ID_LENGTH = 12
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """Where an input's bytes come from: one of the two."""
-
-    path: str = ""
-    """An absolute path on this machine."""
-    upload_id: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Submission:
-    """What a client asks for."""
-
-    document: bytes
-    inputs: Mapping[str, Source]
-    """By `param_name` or `name`."""
-    request_id: str = ""
-    priority: int | None = None
-    labels: Mapping[str, str]
-    owner: str = ""
-    """Who asks for it, by the name of its identity."""
-    caller: Caller
-    """What it may name by path."""
 
 
 class Submissions:
@@ -85,7 +47,13 @@ class Submissions:
         self._capacity = capacity
         self._reserve = reserve or Reserve(state.root, 0)
         self._provisions = provisions
-        self._roots = roots or Roots(kept=(state.root,))
+        self._preparation = Preparation(
+            state=state,
+            store=store,
+            uploads=uploads,
+            reserve=self._reserve,
+            roots=roots or Roots(kept=(state.root,)),
+        )
         self._queue = QueuePlaces(store, most=(limits or CallLimits()).max_queued)
 
     async def plan(self, document: bytes) -> Plan:
@@ -101,7 +69,7 @@ class Submissions:
         self._reserve.check()
         with self._queue.take():
             plan = await self.plan(submission.document)
-            acceptance = await asyncio.to_thread(self._prepare, submission, plan, digest)
+            acceptance = await asyncio.to_thread(self._preparation.prepare, submission, plan, digest)
             failpoint("submit.copied")
             job, existed = await self._accept(acceptance)
         failpoint("submit.accepted")
@@ -132,8 +100,8 @@ class Submissions:
             return earlier, True
         self._reserve.check()
         with self._queue.take():
-            acceptance = await asyncio.to_thread(self._prepare_retry, job_id, request_id, digest, owner)
-            return await self._accept(acceptance)
+            prepare = self._preparation.prepare_retry
+            return await self._accept(await asyncio.to_thread(prepare, job_id, request_id, digest, owner))
 
     async def delete(self, job_id: str) -> None:
         """Remove a job that has ended, with all that is kept of it; JobNotEndedError when it has not."""
@@ -173,129 +141,6 @@ class Submissions:
         snapshot = self._catalog.scan()
         return make_plan(document, snapshot.modules, self._capacity, snapshot.broken, self._provisions())
 
-    def _prepare(self, submission: Submission, plan: Plan, digest: str) -> Acceptance:
-        sources = match_inputs(plan, submission.inputs)
-        plan = _adjusted(plan, submission)
-        now = time()
-        job = new_job(_new_id(), plan, submitted=now)
-        folder = self._state.job(job.id).root
-        try:
-            stored = self._copy_inputs(job.id, sources, submission.caller)
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-        published = [
-            events.ArtifactPublished(name=name, size_bytes=item.size_bytes, folder=item.folder)
-            for name, item in stored.items()
-        ]
-        submitted = events.JobSubmitted(owner=submission.owner)
-        return Acceptance(
-            job=job,
-            plan=plan,
-            document=submission.document,
-            request_id=submission.request_id,
-            request_digest=digest,
-            first=tuple(Occurrence(time=now, event=event) for event in (submitted, *published)),
-        )
-
-    def _prepare_retry(self, job_id: str, request_id: str, digest: str, owner: str) -> Acceptance:
-        plan, old = self._store.plan(job_id), self._store.get(job_id)
-        reuse = find_reuse(plan, old)
-        now = time()
-        job = new_job(_new_id(), plan, submitted=now, retry_of=job_id)
-        directory = self._state.job(job.id)
-        try:
-            self._carry_over(job_id, job.id, reuse.artifacts)
-        except BaseException:
-            shutil.rmtree(directory.root, ignore_errors=True)
-            raise
-        carried = [old.artifact(name) for name in reuse.artifacts]
-        first: list[JobEvent] = [events.JobSubmitted(owner=owner)]
-        first += [
-            events.ArtifactPublished(name=item.name, size_bytes=item.size_bytes, folder=item.folder) for item in carried
-        ]
-        first += [events.EntryReused(step=step, entry=entry, job_id=job_id) for step, entry in reuse.entries]
-        first += [
-            events.ArtifactRemoved(name=name, reason=f"all that took it had succeeded in job {job_id}")
-            for name in reuse.unneeded
-        ]
-        return Acceptance(
-            job=job,
-            plan=plan,
-            document=self._store.document(job_id),
-            request_id=request_id,
-            request_digest=digest,
-            first=tuple(Occurrence(time=now, event=event) for event in first),
-        )
-
-    def _carry_over(self, old_id: str, new_id: str, names: Sequence[str]) -> None:
-        old, new = (ArtifactStore(self._state.job(job_id).artifacts) for job_id in (old_id, new_id))
-        self._state.job(new_id).artifacts.mkdir(mode=0o700, parents=True)
-        for name in names:
-            copy_in(old.path(name), new.path(name))
-        self._sync(new_id)
-
-    def _sync(self, job_id: str) -> None:
-        directory = self._state.job(job_id)
-        for folder in (directory.artifacts, directory.root, self._state.jobs):
-            sync_directory(folder)
-
-    def _copy_inputs(self, job_id: str, sources: Mapping[str, Source], caller: Caller) -> dict[str, Stored]:
-        """Copy every input under each of the names by which entries use it."""
-        directory = self._state.job(job_id)
-        paths = [self._roots.resolve(source.path, caller) for source in sources.values() if not source.upload_id]
-        self._reserve.check(sum(map(tree_size, paths)))
-        directory.artifacts.mkdir(mode=0o700, parents=True)
-        store = ArtifactStore(directory.artifacts)
-        stored = {name: self._copy(source, store.path(name), caller) for name, source in sources.items()}
-        self._sync(job_id)
-        return stored
-
-    def _copy(self, source: Source, target: Path, caller: Caller) -> Stored:
-        if source.upload_id:
-            stored = self._uploads.take(source.upload_id, target)
-            sync_tree(target)
-            return stored
-        return InputCopy(self._roots, caller, check_room=self._reserve.check).copy(source.path, target)
-
     def _release_uploads(self, submission: Submission) -> None:
         for source in submission.inputs.values():
             self._uploads.release(source.upload_id)
-
-
-def match_inputs(plan: Plan, given: Mapping[str, Source]) -> dict[str, Source]:
-    """Say which source belongs to each artifact; InvalidInputError when one is missing, unknown or given twice."""
-    found: dict[str, Source] = {}
-    used: set[str] = set()
-    missing = []
-    for item in plan.inputs:
-        names = [name for name in (item.name, item.param_name) if name in given]
-        used.update(names)
-        if names:
-            found |= dict.fromkeys(item.artifact_names, given[names[0]])
-        elif item.artifact_names:
-            missing.append(item)
-    unknown = sorted(given.keys() - used)
-    if unknown:
-        known = ", ".join(item.param_name for item in plan.inputs) or "none"
-        raise InvalidInputError(f"the job has no input {unknown[0]!r}", hint=f"its inputs are: {known}")
-    if missing:
-        raise InvalidInputError("; ".join(map(_missing, missing)), hint=f"give --input {missing[0].param_name}=PATH")
-    return found
-
-
-def _missing(item: PlanInput) -> str:
-    return f"the input {item.param_name!r} ({item.type}, used as {', '.join(item.artifact_names)}) is not given"
-
-
-def _adjusted(plan: Plan, submission: Submission) -> Plan:
-    priority = plan.priority if submission.priority is None else submission.priority
-    if not -1000 <= priority <= 1000:
-        raise InvalidRequestError(f"the priority {priority} is not between -1000 and 1000")
-    labels = dict(plan.labels) | dict(submission.labels)
-    check_labels(labels)
-    return plan.model_copy(update={"priority": priority, "labels": labels})
-
-
-def _new_id() -> str:
-    return "".join(secrets.choice(_ALPHABET) for _ in range(_ID_LENGTH))

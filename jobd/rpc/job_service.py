@@ -15,6 +15,7 @@ from jobd.failpoints import failpoint
 from jobd.jobs import Job
 from jobd.layout import StateDirectory
 from jobd.log_files import select_entries
+from jobd.preparation import Source, Submission
 from jobd.roots import Caller
 from jobd.rpc import convert
 from jobd.rpc.caller import caller, check_owner
@@ -24,7 +25,7 @@ from jobd.rpc.requests import job_filter, read_page_token, write_page_token
 from jobd.rpc.watch import Watcher
 from jobd.rpc.watch_jobs import JobsWatcher
 from jobd.store import Store
-from jobd.submission import Source, Submission, Submissions
+from jobd.submission import Submissions
 from jobd.supervisor import Supervisor
 
 _PAGE, _MOST_PAGE = 50, 1000

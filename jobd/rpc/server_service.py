@@ -8,7 +8,6 @@ from jobapi.v1 import job_service_pb2_grpc as pb_grpc
 
 from jobd import __version__
 from jobd.call_limits import MAX_MESSAGE_BYTES, CallLimits, list_limits
-from jobd.document import MAX_BYTES
 from jobd.prefect_login import login_url
 from jobd.prefect_status import Prefect
 from jobd.rpc import convert
@@ -16,6 +15,7 @@ from jobd.rpc.caller import caller
 from jobd.rpc.context import Context
 from jobd.states import JobState
 from jobd.store import Store
+from jobd.yaml_reader import MAX_BYTES
 
 
 class ServerService(pb_grpc.ServerServiceServicer):

@@ -10,10 +10,10 @@ from jobapi.v1 import artifact_service_pb2, job_service_pb2, module_service_pb2
 
 from jobd import errors
 from jobd.call_limits import MAX_LABEL_BYTES, MAX_LABELS, MAX_MESSAGE_BYTES, MAX_REQUEST_ID
-from jobd.document import MAX_BYTES
 from jobd.rpc.status import code_of
 from jobd.rpc.watch import HEARTBEAT_SECONDS
 from jobd.spec import MAX_ENTRIES
+from jobd.yaml_reader import MAX_BYTES
 
 PAGE = (Path(__file__).parents[2] / "docs/api.md").read_text()
 ROW = re.compile(r"^\| `([A-Z_]+)` \| `([A-Z_]+)` \|", re.MULTILINE)

@@ -5,8 +5,9 @@ import time
 
 import pytest
 
-from jobd.document import MAX_BYTES, MAX_DEPTH, MAX_NODES, Plain, read_document
+from jobd.document import Plain
 from jobd.errors import InvalidDocumentError, Violation
+from jobd.yaml_reader import MAX_BYTES, MAX_DEPTH, MAX_NODES, read_document
 
 
 def refuse(text: bytes) -> Violation:
@@ -186,7 +187,7 @@ def test_the_deepest_and_the_largest_allowed_are_read(monkeypatch):
     """The limits themselves are inside, and keys count like values."""
     assert read_document(b"[" * MAX_DEPTH + b"]" * MAX_DEPTH).violations == ()
 
-    monkeypatch.setattr("jobd.document.MAX_NODES", 101)
+    monkeypatch.setattr("jobd.yaml_reader.MAX_NODES", 101)
     assert len(read_document(b"- a\n" * 100).root) == 100
     assert len(read_document(b"".join(b"k%d: a\n" % number for number in range(50))).root) == 50
     assert "101 keys and values" in refuse(b"".join(b"k%d: a\n" % number for number in range(51))).message

@@ -8,11 +8,11 @@ import jsonschema
 import pytest
 import yaml
 
-from jobd.document import read_document
 from jobd.errors import InvalidDocumentError
 from jobd.json_schema import Format, make, write
 from jobd.manifest import read_manifest
 from jobd.spec import read_job
+from jobd.yaml_reader import read_document
 
 REPOSITORY = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)

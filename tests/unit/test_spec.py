@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from jobd.document import read_document
 from jobd.spec import JobSpec, Wiring, read_job
+from jobd.yaml_reader import read_document
 
 EXAMPLE = b"""\
 name: example_job

@@ -24,12 +24,13 @@ from jobd.layout import StateDirectory
 from jobd.messages import Fork
 from jobd.plan import Capacity
 from jobd.prefect_status import PrefectStatus
+from jobd.preparation import Source, Submission
 from jobd.roots import Caller
 from jobd.rpc.watch import Watcher
 from jobd.runner_lines import RunnerLines
 from jobd.scheduler import Scheduler
 from jobd.store import Store
-from jobd.submission import Source, Submission, Submissions
+from jobd.submission import Submissions
 from jobd.supervisor import Supervisor
 from jobd.uploads import Uploads
 

@@ -13,6 +13,7 @@ from grpc_status import rpc_status
 from jobapi.v1 import artifact_service_pb2 as artifact_pb
 from jobapi.v1 import job_service_pb2 as pb
 
+from jobd import events
 from jobd.call_limits import CallLimits
 
 pytestmark = pytest.mark.timeout(300)
@@ -98,7 +99,9 @@ def test_the_queue_is_bounded(serve):
         assert await limit_of(client.jobs.Submit(client.request())) == ("TOO_MANY", "queued", "2", True)
         assert {folder.name for folder in client.office.state.jobs.iterdir()} == folders
         assert (await client.submit(request_id="a")).id == jobs[0].id
+        assert {await client.office.launched(), await client.office.launched()} == {job.id for job in jobs}
         await client.jobs.Cancel(pb.CancelRequest(id=jobs[0].id))
+        await client.happen(jobs[0].id, events.JobCancelled(reason="asked"))
         calls = [client.jobs.Retry(pb.RetryRequest(id=jobs[0].id)), client.jobs.Submit(client.request())]
         done = await asyncio.gather(*calls, return_exceptions=True)
         assert [isinstance(item, grpc.aio.AioRpcError) for item in done].count(True) == 1
