@@ -21,7 +21,7 @@ from jobd.dashboard_cancels import watch_cancels
 from jobd.errors import StorageError
 from jobd.layout import StateDirectory
 from jobd.listening import prepare_sockets
-from jobd.recorder import Recorder
+from jobd.recorder_client import RecorderClient
 from jobd.store import Store
 from jobd.telemetry import Telemetry
 
@@ -142,7 +142,7 @@ def _works(base: Base, engine: Engine, front: Front, manager: systemd.Manager) -
         "cancels": partial(
             watch_cancels, prefect=prefect, api=api, store=store, cancel=engine.supervisor.cancel, log=log
         ),
-        "recorder": Recorder(prefect=prefect, api=api, flow_runs=base.flow_runs, store=store, log=log).run,
+        "recorder": RecorderClient(state=base.state, prefect=prefect, store=store, log=log).run,
         "retention": engine.retention.run,
         "health": front.health.run,
         "watchdog": partial(manager.keep_alive, partial(_await_writer, store)),

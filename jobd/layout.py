@@ -37,6 +37,11 @@ class StateDirectory:
         return self.root / "nursery.log"
 
     @property
+    def recorder_log(self) -> Path:
+        """What the process that compares Prefect's record has to say."""
+        return self.root / "recorder.log"
+
+    @property
     def token(self) -> Path:
         """The token for TCP clients."""
         return self.root / "token"

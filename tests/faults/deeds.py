@@ -84,6 +84,10 @@ class Deeds:
         for pid in processes.nurseries(self._world.state):
             processes.send(pid, signal.SIGKILL)
 
+    def _kill_recorder(self, action: Action) -> None:
+        for pid in processes.recorders(self._world.state):
+            processes.send(pid, signal.SIGKILL)
+
     def _kill_prefect(self, action: Action) -> None:
         processes.send(self._prefect(), signal.SIGKILL)
 
@@ -97,6 +101,9 @@ class Deeds:
 
     def _stop_nursery(self, action: Action) -> None:
         self._pause(next(iter(processes.nurseries(self._world.state)), None), action.seconds)
+
+    def _stop_recorder(self, action: Action) -> None:
+        self._pause(next(iter(processes.recorders(self._world.state)), None), action.seconds)
 
     def _stop_module(self, action: Action) -> None:
         self._pause(self._some_module()[0], action.seconds)

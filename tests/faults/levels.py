@@ -43,7 +43,7 @@ class Level:
 
 
 Levels = dict[str, Level]
-KINDS = ("daemon", "nursery", "Prefect", "runners")
+KINDS = ("daemon", "nursery", "recorder", "Prefect", "runners")
 
 
 def look(world: World) -> Levels:
@@ -61,6 +61,8 @@ def _kind(pid: int, words: str, nurseries: set[int]) -> str:
         return "daemon"
     if "jobd.prefect_child" in words:
         return "Prefect"
+    if "jobd.recorder" in words:
+        return "recorder"
     return "nursery" if pid in nurseries else "runners"
 
 

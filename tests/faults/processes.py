@@ -79,6 +79,11 @@ def nurseries(folder: Path) -> list[int]:
     return found
 
 
+def recorders(folder: Path) -> list[int]:
+    """Find the processes that compare Prefect's record for a state directory."""
+    return [pid for pid, words in of_state(folder).items() if "jobd.recorder" in words]
+
+
 def send(pid: int | None, number: signal.Signals) -> bool:
     """Signal a process that may be gone; tell whether it was there."""
     if pid is None:
