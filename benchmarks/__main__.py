@@ -11,6 +11,7 @@ from benchmarks import measures, report
 from benchmarks.bench import Bench
 from benchmarks.machine import this_machine
 from benchmarks.row import Row
+from benchmarks.time_limit import limited
 from benchmarks.workload import Workload
 
 _ROUNDS, _QUICK_ROUNDS = 5, 2
@@ -43,14 +44,18 @@ def _measure(options: argparse.Namespace) -> tuple[list[Row], list[str]]:
         with Bench(workload, quick=options.quick, rounds=rounds).closing() as bench:
             for key in options.only or measures.USUAL:
                 print(f"{key}: {measures.about(key)}", file=sys.stderr)
+                begun = time.monotonic()
                 try:
-                    rows += measures.MEASURES[key](bench)
+                    with limited(measures.limit(key)):
+                        rows += measures.MEASURES[key](bench)
+                    print(f"  {key} took {time.monotonic() - begun:.0f} s", file=sys.stderr)
                 except KeyboardInterrupt:
                     broken.append(f"{key} was interrupted, and what was to follow is missing")
                     break
                 except Exception as error:  # noqa: BLE001 - the others are measured all the same, and it is told
                     broken.append(f"{key} broke down: {type(error).__name__}: {error}")
                     print(broken[-1], file=sys.stderr)
+                    bench.release()  # whatever state the daemon is in, the next measure begins with another
     return rows, broken
 
 

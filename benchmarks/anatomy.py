@@ -5,9 +5,7 @@ daemon and the runner write on their way.
 """
 
 import statistics
-import threading
 from collections.abc import Iterator
-from typing import Self
 
 from jobapi.v1 import job_service_pb2 as pb
 
@@ -16,6 +14,7 @@ from benchmarks.bench import Bench
 from benchmarks.daemon import Daemon
 from benchmarks.row import Row, row
 from benchmarks.run import JobRun, at, follow
+from benchmarks.sampler import Sampler
 from benchmarks.workload import Entry, copies, job
 
 _WAY = (
@@ -30,7 +29,6 @@ _WAY = (
     "the job has succeeded",
     "a watcher knows",
 )
-_LOOK_SECONDS = 0.01
 
 
 def measure_anatomy(bench: Bench) -> list[Row]:
@@ -119,27 +117,20 @@ def _spend(daemon: Daemon, count: int) -> dict[str, float]:
     return spent | {"the runner": runner.own, "what the runner has waited for: modules": runner.children}
 
 
-class _Runner:
+class _Runner(Sampler):
     """Looks at the processor time of a job's runner within the block; it is gone soon after."""
 
+    pause_seconds = 0.01
+
     def __init__(self, daemon: Daemon, job_id: str) -> None:
+        super().__init__()
         self.own = self.children = 0.0
         self._daemon, self._job_id = daemon, job_id
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._look)
+        self._first: tuple[float, float] | None = None
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _look(self) -> None:
-        first: tuple[float, float] | None = None
-        while not self._over.wait(_LOOK_SECONDS):
-            own, children = processes.own_and_children_seconds(self._daemon.runner(self._job_id))
-            if own:
-                first = first or (own, children)
-                self.own, self.children = own - first[0], children - first[1]
+    def look(self) -> None:
+        """Note what it has spent since the first look, if it is there."""
+        own, children = processes.own_and_children_seconds(self._daemon.runner(self._job_id))
+        if own:
+            self._first = self._first or (own, children)
+            self.own, self.children = own - self._first[0], children - self._first[1]

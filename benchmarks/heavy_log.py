@@ -2,9 +2,7 @@
 
 import subprocess
 import sys
-import threading
 import time
-from typing import Self
 
 from jobapi.v1 import job_service_pb2 as pb
 
@@ -13,9 +11,8 @@ from benchmarks.bench import Bench
 from benchmarks.daemon import BenchmarkError, Daemon, environment
 from benchmarks.row import Row, Series, row
 from benchmarks.run import JobRun, at, follow
+from benchmarks.sampler import Sampler
 from benchmarks.workload import job
-
-_LOOK_SECONDS = 0.05
 
 
 def measure_heavy_log(bench: Bench) -> list[Row]:
@@ -74,32 +71,25 @@ def _check_whole(run: JobRun) -> None:
         raise BenchmarkError(f"the watcher of {run.id} saw {sequences}, ending with {run.end}: {run.failure}")
 
 
-class _Peak:
+class _Peak(Sampler):
     """Looks at the memory of the daemon and of a job's runner within the block."""
 
+    pause_seconds = 0.05
+
     def __init__(self, daemon: Daemon, job_id: str) -> None:
+        super().__init__()
         self._daemon, self._job_id = daemon, job_id
         self._first: dict[int, float] = {}
         self._most: dict[int, float] = {}
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._look)
 
     @property
     def growth(self) -> float:
         """The sum of what each gained, in MiB."""
         return sum(most - self._first[pid] for pid, most in self._most.items())
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _look(self) -> None:
-        while not self._over.wait(_LOOK_SECONDS):
-            for pid in filter(None, (self._daemon.process.pid, self._daemon.runner(self._job_id))):
-                now = processes.resident_mib(pid)
-                self._first.setdefault(pid, now)
-                self._most[pid] = max(self._most.get(pid, 0.0), now)
+    def look(self) -> None:
+        """Note the memory of both, as far as they are there."""
+        for pid in filter(None, (self._daemon.process.pid, self._daemon.runner(self._job_id))):
+            now = processes.resident_mib(pid)
+            self._first.setdefault(pid, now)
+            self._most[pid] = max(self._most.get(pid, 0.0), now)

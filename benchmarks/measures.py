@@ -50,6 +50,14 @@ ABOUT = {
     "transfer": "upload and download",
 }
 
+_LIMIT_SECONDS, _LONG_LIMIT_SECONDS = 360.0, 720.0
+_LONG = {"P6", "watchers"}
+
+
+def limit(key: str) -> float:
+    """Tell after how many seconds a measure has broken down: about twice what it takes on two cores."""
+    return _LONG_LIMIT_SECONDS if key in _LONG else _LIMIT_SECONDS
+
 
 def about(key: str) -> str:
     """Say in a few words what a measure is of."""

@@ -51,6 +51,11 @@ def own_and_children_seconds(pid: int) -> tuple[float, float]:
     return 0.0, 0.0
 
 
+def wakes(pids: list[int]) -> int:
+    """Count how often the threads of processes have gone to sleep by themselves, and so were woken."""
+    return sum(count for pid in pids for count in _sleeps(pid))
+
+
 def resident_mib(pid: int) -> float:
     """Give the resident memory of a process; 0 when it is gone."""
     with contextlib.suppress(OSError):
@@ -76,6 +81,15 @@ def _children(pid: int) -> Iterator[int]:
         for task in Path(f"/proc/{pid}/task").iterdir():
             with contextlib.suppress(OSError):
                 yield from map(int, (task / "children").read_text().split())
+
+
+def _sleeps(pid: int) -> Iterator[int]:
+    with contextlib.suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with contextlib.suppress(OSError):
+                for line in (task / "status").read_text().splitlines():
+                    if line.startswith("voluntary_ctxt_switches:"):
+                        yield int(line.split()[1])
 
 
 def _proportional_kib(pid: int) -> int:

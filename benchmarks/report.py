@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 
 from benchmarks import chart
 from benchmarks.machine import Machine
-from benchmarks.row import Row
+from benchmarks.row import Row, Series
 
 _ROOT = Path(__file__).parent.parent
 LATEST = Path("build/bench/latest.json")
@@ -107,10 +107,15 @@ def _cells(row: Row) -> tuple[str, ...]:
         row.against,
         f"{_short(row.baseline.median)} {row.unit}" if row.baseline else "",
         _short(figure.median) if ratio else "",
-        f"{_short(figure.least)} to {_short(figure.most)}" if len(figure.values) > 1 else "",
+        _spread(figure),
         f"<= {_short(row.goal)}{unit}" if row.goal is not None else "",
         row.holds.value,
     )
+
+
+def _spread(figure: Series) -> str:
+    values = figure.values
+    return f"{_short(figure.least)} to {_short(figure.most)} of {len(values)}" if len(values) > 1 else ""
 
 
 def _short(number: float) -> str:
@@ -122,4 +127,4 @@ def _short(number: float) -> str:
 def _made(result: Result) -> str:
     day = time.strftime("%Y-%m-%d", time.gmtime(result.when))
     kind = "A quick run" if result.quick else "Median over rounds"
-    return f"{kind} of {day} on {result.machine.describe()}; the spread is least to most"
+    return f"{kind} of {day} on {result.machine.describe()}; the spread is least to most, of so many rounds"

@@ -17,6 +17,7 @@ from jobd.events import Record
 from jobd.job_filter import EVERY_JOB, JobFilter
 from jobd.jobs import Job
 from jobd.listing import find_numbers, read_rows
+from jobd.live_jobs import Live, LiveJobs
 from jobd.plan import Plan
 from jobd.recent import RecentEvents
 from jobd.states import LIVE_JOB_STATES, TERMINAL_JOB_STATES, ArtifactState, JobState
@@ -33,14 +34,6 @@ class Page:
     """A cursor from before the jobs were read."""
 
 
-@dataclass(frozen=True, slots=True)
-class Live:
-    """A job and its number in the order of acceptance."""
-
-    number: int
-    job: Job
-
-
 class Archive:
     """The jobs of one database, for any number of threads to ask."""
 
@@ -49,7 +42,7 @@ class Archive:
         self._reader = open_reader(path)
         self._changes = ChangeReader()
         self._recent = RecentEvents()
-        self._live: dict[str, Live] = self._load_live()
+        self._live = LiveJobs(self._load_live())
 
     def close(self) -> None:
         """Close."""
@@ -57,7 +50,11 @@ class Archive:
 
     def live(self) -> tuple[Job, ...]:
         """Give every job that has not ended, oldest first."""
-        return tuple(live.job for live in sorted(self._live.copy().values(), key=lambda live: live.number))
+        return tuple(live.job for live in self._live.all())
+
+    def live_count(self) -> int:
+        """Count the jobs that have not ended."""
+        return len(self._live)
 
     def live_job(self, job_id: str) -> Job | None:
         """Give a job that has not ended, without a read of the disk."""
@@ -181,7 +178,7 @@ class Archive:
 
     def count(self, state: JobState) -> int:
         """Count the jobs in a state that is not terminal."""
-        return sum(live.job.state is state for live in self._live.copy().values())
+        return self._live.count(state)
 
     def unrecorded(self, limit: int) -> Sequence[str]:
         """Give ended jobs whose record at Prefect is not known to be complete, oldest first."""
@@ -215,13 +212,12 @@ class Archive:
                 found[job_id] = (*found.get(job_id, ()), name)
         return found
 
-    def _load_live(self) -> dict[str, Live]:
+    def _load_live(self) -> list[Live]:
         jobs = schema.jobs.c
         states = [state.value for state in LIVE_JOB_STATES]
         with self._reader.connect() as connection:
             ids = connection.scalars(select(jobs.id).where(jobs.state.in_(states))).all()
-            loaded = [load(connection, select(schema.jobs).where(jobs.id == job_id), job_id) for job_id in ids]
-        return {live.job.id: live for live in loaded}
+            return [load(connection, select(schema.jobs).where(jobs.id == job_id), job_id) for job_id in ids]
 
 
 def load(connection: Connection, query: "Select[tuple[object, ...]]", job_id: str) -> Live:

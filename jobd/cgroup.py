@@ -169,6 +169,9 @@ class Cgroup:
             sleep(_BUSY_SECONDS)  # it is counted as empty a moment before it can be removed
 
     def _try_remove(self) -> bool:
+        with contextlib.suppress(OSError):  # it holds others, mostly
+            self.path.rmdir()
+            return True
         try:
             for folder in reversed(self._folders()):
                 folder.rmdir()

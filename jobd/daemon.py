@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -85,6 +86,9 @@ async def _running(
     prepare_sockets(base.addresses)
     works = _works(base, engine, front, manager)
     async with _taking_back(base, engine, front), _serving(base, front) as addresses, _at_work(works, log):
+        # What is here now is here to stay. A collection that went through it each time would hold up every call.
+        gc.collect()
+        gc.freeze()
         manager.ready(f"serving {' '.join(addresses)}")
         try:
             yield

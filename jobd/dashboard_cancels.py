@@ -21,7 +21,7 @@ async def watch_cancels(
     """Call `cancel` with each job whose run is cancelled in the dashboard, and a reason; until cancelled itself."""
     while True:
         await asyncio.sleep(_LOOK_SECONDS)
-        if not prefect.status.ready or not store.live():
+        if not prefect.status.ready or not store.live_count():
             continue
         try:
             runs = await api.cancelling_runs()

@@ -262,8 +262,6 @@ EntryEvent = (
 )
 """What changes one entry."""
 
-TERMINAL_KINDS = frozenset({"job_succeeded", "job_failed", "job_cancelled"})
-
 JOB_EVENT: TypeAdapter[JobEvent] = TypeAdapter(Annotated[JobEvent, Field(discriminator="kind")])
 """Reads an event of any kind."""
 

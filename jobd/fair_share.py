@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from jobd.plan import Resources
 from jobd.room import Amounts
 
-_AHEAD_SECONDS = 1.0
-"""A lease counts as this long from its first moment, so that grants of one instant go around."""
+_ENTRY_SECONDS = 0.25
+"""What an entry counts for beside its time: grants of one instant go around, and jobs of short entries take turns by
+their entries, whose times say little of what they cost and much of what else the machine did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +60,24 @@ class FairShare:
     _rate: float = 0.0
     _at: float = 0.0
 
+    @property
+    def busy(self) -> bool:
+        """Tell whether it holds or wants anything for its entries: who does not takes no part in the turns."""
+        return bool(self.held or self.wishes or self.set_aside)
+
     def service(self, now: float) -> float:
-        """Tell how much it has had by now, what it holds counted a little ahead."""
-        return self._service + self._rate * (now - self._at + _AHEAD_SECONDS)
+        """Tell how much it has had by now."""
+        return self._service + self._rate * (now - self._at)
 
     def level(self, service: float, now: float) -> None:
         """Begin not lower than this: time in which it wanted nothing is not saved up."""
         self._settle(now)
         self._service = max(self._service, service)
+
+    def begin(self, share: float, now: float) -> None:
+        """Count an entry that takes this part of the machine from now on."""
+        self.charge(share, now)
+        self._service += share * _ENTRY_SECONDS
 
     def charge(self, share: float, now: float) -> None:
         """Count this part of the machine from now on; a negative one no more."""

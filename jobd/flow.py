@@ -4,19 +4,25 @@ Prefect is the engine and the dashboard, never the memory: how a job ended is wh
 raises although all work was done.
 """
 
-from collections.abc import Callable
+import socket
+import threading
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
+from copy import copy
+from functools import cache, partial
 from itertools import islice
 from typing import Any
+from urllib.parse import urlsplit
 
 from prefect import Flow, Task, get_run_logger, tags
 from prefect.artifacts import create_link_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas import FlowRun, State
-from prefect.context import FlowRunContext, SyncClientContext, TagsContext
+from prefect.context import FlowRunContext, TagsContext
 from prefect.flow_engine import run_flow
 from prefect.futures import PrefectFuture, wait
 from prefect.settings import (
+    PREFECT_API_URL,
     PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED,
     PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
     PREFECT_LOCAL_STORAGE_PATH,
@@ -25,13 +31,17 @@ from prefect.settings import (
 from prefect.states import Cancelled, Completed, Failed, Pending
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from jobd.flow_client import adopt, sharing_client
 from jobd.job_run import JobRun
 from jobd.messages import FlowRunId
 from jobd.plain import thread_count
 from jobd.plan import PlanEntry, PlanStep
 from jobd.prefect_names import flow_name, flow_run_name, flow_run_tags
+from jobd.prefect_queues import empty_queues_at_once
 from jobd.states import EntryState, JobState
 
+_KNOCK_SECONDS = 0.5
+"""How long a server may take to accept a connection."""
 _SHOWN_LINES = 1000
 """At most this many lines of an entry's log are sent to Prefect; all of them are in the entry's own log."""
 
@@ -48,25 +58,51 @@ def engine(flow_run: FlowRunId | None) -> Callable[[JobRun], None]:
 def run_as_flow(run: JobRun, made: FlowRunId | None = None) -> None:
     """Take a job to its end as a Prefect flow run; raises whatever Prefect raises."""
     name = flow_run_name(run.plan.name, run.job_id)
-    job_flow = Flow(
-        fn=_body(run),
-        name=flow_name(run.plan.name),
-        version=run.plan.version,
-        # A name for a run that was made already would be given to it once more.
-        flow_run_name=None if made else _literal(name),
-        task_runner=_threads(run),  # type: ignore[arg-type]
-        persist_result=False,
-        result_storage=PREFECT_LOCAL_STORAGE_PATH.value(),  # nothing is stored; without it the server is asked where
-        validate_parameters=False,
-        log_prints=False,
-    )
+    job_flow = copy(_blank_flow())
+    job_flow.fn = _body(run)
+    job_flow.name = flow_name(run.plan.name)
+    job_flow.version = run.plan.version
+    # A name for a run that was made already would be given to it once more.
+    job_flow.flow_run_name = None if made else _literal(name)
+    job_flow.task_runner = _threads(run)  # type: ignore[assignment]
     parameters = {"job_id": run.job_id}
     if made is None:
         with tags(*flow_run_tags(run.job_id)):
             run_flow(job_flow, parameters=parameters, return_type="state")
     else:
-        flow_run = FlowRun(id=made.id, flow_id=made.flow_id, name=name, state=Pending())
+        flow_run = _as_made(run, made, name)
+        adopt(flow_run, run.at_work)
         run_flow(job_flow, flow_run=flow_run, parameters=parameters, return_type="state")
+
+
+@cache
+def _blank_flow() -> Flow[[str], State[Any]]:
+    """Make a flow that is nobody's yet; the rehearsal has it made before the fork, as that takes as long as a call."""
+
+    def job_flow(job_id: str) -> State[Any]:
+        raise NotImplementedError(f"the flow of job {job_id} was given no body")
+
+    return Flow(
+        fn=job_flow,
+        name="jobd",
+        persist_result=False,
+        result_storage=PREFECT_LOCAL_STORAGE_PATH.value(),  # nothing is stored; without it the server is asked where
+        validate_parameters=False,
+        log_prints=False,
+    )
+
+
+def _as_made(run: JobRun, made: FlowRunId, name: str) -> FlowRun:
+    """Say of a flow run what its server would, by what the daemon has made it with."""
+    return FlowRun(
+        id=made.id,
+        flow_id=made.flow_id,
+        flow_version=run.plan.version,
+        name=name,
+        parameters={"job_id": run.job_id},
+        tags=flow_run_tags(run.job_id),
+        state=Pending(),
+    )
 
 
 def _body(run: JobRun) -> Callable[[str], State[Any]]:
@@ -75,7 +111,9 @@ def _body(run: JobRun) -> Callable[[str], State[Any]]:
         run.begin(str(context.flow_run.id) if context and context.flow_run else "")
         # Task runs that bear tags ask the server for a place under each tag's limit: a call more for each entry.
         with TagsContext(current_tags=set()):
-            verdict = run.drive(_StepMapper(run).run_step)
+            mapper = _StepMapper(run)
+            verdict = run.drive(mapper.run_step)
+            mapper.finish()
         _list_public(run)
         return _STATES[verdict](run.verdict_message)
 
@@ -89,6 +127,7 @@ def _threads(run: JobRun) -> ThreadPoolTaskRunner[Any]:
 
 def settings() -> AbstractContextManager[object]:
     """Give the settings of Prefect under which flows run; to be entered once, before the fork, as it takes 0.1 s."""
+    empty_queues_at_once()
     ours = {
         # The heartbeat's thread would hold up the end of every run for about a second, and nobody hears its beats.
         PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
@@ -104,7 +143,23 @@ def client() -> AbstractContextManager[object]:
     It opens no connection before its first call, and none must be made before the fork: two processes on one
     connection would read each other's answers.
     """
-    return SyncClientContext.get_or_create()
+    return sharing_client()
+
+
+def connect() -> None:
+    """Start the threads by which Prefect's client sends events and log lines, and have them connect meanwhile.
+
+    They build a TLS context each, whatever the server; the first task run would wait for that. ConnectionError when
+    nobody listens at the server's address: the threads would try for long, and their end would be waited for.
+    """
+    from prefect.events.worker import EventsWorker  # noqa: PLC0415
+    from prefect.logging.handlers import APILogWorker  # noqa: PLC0415
+
+    address = urlsplit(PREFECT_API_URL.value() or "")
+    if address.scheme == "http" and address.hostname:  # others may be reached through a proxy
+        socket.create_connection((address.hostname, address.port or 80), _KNOCK_SECONDS).close()
+    EventsWorker.instance()
+    APILogWorker.instance()
 
 
 _STATES: dict[JobState, Callable[[str], State[Any]]] = {
@@ -121,29 +176,56 @@ _ENTRY_STATES: dict[EntryState, Callable[[str], State[Any]]] = {
 }
 
 
+class _Rest:
+    """The entries of a step that are not done. The next step waits for these, not for what Prefect does after each."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.over = threading.Event()
+        self._names = set(names)
+        self._lock = threading.Lock()
+
+    def strike(self, name: str, _future: object = None) -> None:
+        """Take one for done, once or more."""
+        with self._lock:
+            self._names.discard(name)
+            if not self._names:
+                self.over.set()
+
+
 class _StepMapper:
     """Maps steps one after another, each task given the futures whose artifacts it takes: they draw the graph."""
 
     def __init__(self, run: JobRun) -> None:
         self._run = run
         self._makers: dict[str, PrefectFuture[Any]] = {}
+        self._futures: list[PrefectFuture[Any]] = []
 
     def run_step(self, step: PlanStep) -> None:
         names = [entry.name for entry in step.entries]
-        futures = self._task(step).map(names, [self._upstream(entry) for entry in step.entries])
+        rest = _Rest(names)
+        futures = self._task(step, rest).map(names, [self._upstream(entry) for entry in step.entries])
         for entry, future in zip(step.entries, futures, strict=True):
             self._makers |= {name: future for binding in entry.outputs for name in binding.artifacts}
-        wait(list(futures))
+            self._futures.append(future)
+            # One that Prefect never came to run has its end there, and the job none by it.
+            future.add_done_callback(partial(rest.strike, entry.name))
+        rest.over.wait()
+
+    def finish(self) -> None:
+        """Wait until Prefect is through with every task run."""
+        wait(self._futures)
 
     def _upstream(self, entry: PlanEntry) -> list[PrefectFuture[Any]]:
         names = (name for binding in entry.inputs for name in binding.artifacts)
         return list({id(future): future for name in names if (future := self._makers.get(name))}.values())
 
-    def _task(self, step: PlanStep) -> Task[[str, list[Any]], State[Any]]:
+    def _task(self, step: PlanStep, rest: "_Rest") -> Task[[str, list[Any]], State[Any]]:
         entries = {entry.name: entry for entry in step.entries}
 
         def run_entry(entry: str, upstream: list[Any]) -> State[Any]:  # noqa: ARG001 - Prefect reads the graph off it
-            return self._run_entry(entries[entry])
+            state = self._run_entry(entries[entry])
+            rest.strike(entry)
+            return state
 
         return Task(
             fn=run_entry,

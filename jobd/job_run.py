@@ -88,6 +88,8 @@ class JobRun:
         self._stop: _Stop | None = None
         self._open: set[str] = set()
         self._begun = threading.Event()
+        self.at_work = threading.Event()
+        """Set when the first module has started, or none will."""
         self._verdict: JobState | None = None
         self._ended: dict[Key, EntryState] = dict.fromkeys(assignment.finished, EntryState.SUCCEEDED)
         self._ended |= {(step, entry): state for step, entry, state in assignment.ended}
@@ -111,6 +113,12 @@ class JobRun:
     def verdict_message(self) -> str:
         """One sentence on how the job ended."""
         return self._stop.reason if self._stop else "every entry succeeded"
+
+    def prepare(self) -> None:
+        """Ask ahead for what the first entry will need, while the engine is chosen."""
+        todo = (entry for step in self.plan.steps for entry in step.entries if not self.finished(entry))
+        if (first := next(todo, None)) is not None and not self._stopped():
+            self._link.want(f"{first.step}/{first.name}", first.resources)
 
     def finished(self, entry: PlanEntry) -> bool:
         """Tell whether an entry has ended, under this runner or an earlier one."""
@@ -167,7 +175,10 @@ class JobRun:
 
     def _next_attempt(self, entry: PlanEntry, show: Callable[[str], None]) -> "Succeeded | Failed | Cancelled | None":
         key = f"{entry.step}/{entry.name}"
-        if self._stopped() or (lease := self._link.acquire(key, entry.resources)) is None:
+        if self._stopped():
+            self._link.want_no_more(key)
+            return None
+        if (lease := self._link.acquire(key, entry.resources)) is None:
             return None
         try:
             if self._stopped():
@@ -296,6 +307,9 @@ class JobRun:
         if step.name not in self._open and todo:
             waiting = (events.EntryWaiting(step=step.name, entry=entry.name) for entry in todo)
             self._record(events.StepStarted(step=step.name), *waiting)
+            # The answers come while the engine makes ready for the entries.
+            for entry in todo[: max(1, int(self.cpus))]:
+                self._link.want(f"{entry.step}/{entry.name}", entry.resources)
         self._open.add(step.name)
         return not self._stopped()
 
@@ -365,6 +379,8 @@ class JobRun:
             self._journal.append(occurrences, durable=durable, needed=needed)
         failpoint(f"journal.after.{happened[-1].kind}")
         self._ring()
+        if isinstance(happened[-1], events.EntryStarted):
+            self.at_work.set()
 
 
 def _is_retried(entry: PlanEntry, failure: Failure) -> bool:

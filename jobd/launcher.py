@@ -15,7 +15,7 @@ from jobd.failpoints import failpoint
 from jobd.flow_runs import FlowRuns
 from jobd.jobs import Job
 from jobd.layout import StateDirectory, write_durably
-from jobd.messages import Assignment, FlowRunId, Fork
+from jobd.messages import Assignment, FlowRunId, FlowRunMade, Fork
 from jobd.nursery_client import NurseryClient
 from jobd.plan import Plan, Resources
 from jobd.prefect_status import Prefect
@@ -78,6 +78,8 @@ class Launcher:
             self._scheduler.want_start(job.id, _first_wish(plan, now))
             if self._scheduler.waits(job.id):
                 await self._say_waiting(job.id, self._scheduler.held_back or "it waits for capacity")
+        else:
+            self._scheduler.forget(job.id)  # it was cancelled before it was known
 
     async def launch(self, job_id: str) -> None:
         """Give a job, for which there is capacity now, its runner."""
@@ -97,20 +99,26 @@ class Launcher:
             self._scheduler.forget(job_id)
             making.cancel()
             return
-        flow_run = await making
         failpoint("launch.assigned")
         if job_id in self.cancelled or self._store.live_job(job_id) is None:
+            making.cancel()
             return  # it was cancelled meanwhile
         self.launched[job_id] = monotonic()
-        await self.nursery.fork(Fork(job_id=job_id, launch=name, plain=not ready, flow_run=flow_run))
+        await self.nursery.fork(Fork(job_id=job_id, launch=name, plain=not ready, flow_run_follows=ready))
         failpoint("launch.forked")
+        if ready:
+            # The runner gets ready until then: it takes its lock, reads its plan, finds the daemon.
+            await self.nursery.tell(FlowRunMade(job_id=job_id, launch=name, flow_run=await making))
 
     async def _await_prefect(self, job_id: str) -> bool:
         """Wait until a job can run; tell whether Prefect can be had, for which it waits no longer than the grace."""
-        deadline = monotonic() + self._prefect_grace
+        accepted = monotonic() - self._age(job_id)
         while job_id not in self.cancelled:
             status = self._prefect.status
-            if self.nursery.ready and (status.ready or monotonic() >= deadline):
+            # Of one outage nobody waits for more than one grace, and no job behind others that wait: what is set aside
+            # for those that start is what those that run do without.
+            since = max(accepted, min(status.away_since, monotonic()))
+            if self.nursery.ready and (status.ready or monotonic() - since >= self._prefect_grace):
                 break
             reason = "the nursery of runners is starting" if status.ready else status.reason.partition(" (")[0]
             await self._say_waiting(job_id, reason)
@@ -119,6 +127,11 @@ class Launcher:
             for task in ready:
                 task.cancel()
         return self._prefect.status.ready
+
+    def _age(self, job_id: str) -> float:
+        """Tell how many seconds ago a job was accepted."""
+        job = self._store.live_job(job_id)
+        return max(0.0, time() - job.submitted) if job else 0.0
 
     async def _make_flow_run(self, job: Job, launch: str, *, ready: bool) -> FlowRunId | None:
         """Make the flow run, unless Prefect is away or slow; the runner tries for itself then, or does without."""

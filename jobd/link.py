@@ -42,11 +42,17 @@ class Link:
         """Why the job is to be cancelled; None while it is not."""
         return self._cancel_reason
 
+    def want(self, key: str, resources: Resources) -> None:
+        """Ask for capacity ahead of acquire, which somebody is to call; nothing when it was asked for already."""
+        with self._changed:
+            if key not in self._wanted and key not in self._held:
+                self._wanted[key] = resources
+                self._send(Acquire(lease=Lease(key=key, resources=resources)))
+
     def acquire(self, key: str, resources: Resources) -> Lease | None:
         """Wait for capacity; None when the job came to want none any more."""
         with self._changed:
-            self._wanted[key] = resources
-            self._send(Acquire(lease=Lease(key=key, resources=resources)))
+            self.want(key, resources)
             self._changed.wait_for(lambda: key in self._held or self._unwanted)
             if key in self._held:
                 return self._held[key]
@@ -59,6 +65,12 @@ class Link:
         with self._changed:
             del self._held[key]
             self._send(Release(key=key))
+
+    def want_no_more(self, key: str) -> None:
+        """Take back what was asked for ahead, and give it back if it was had; nothing when there was nothing."""
+        with self._changed:
+            if self._wanted.pop(key, None) is not None or self._held.pop(key, None) is not None:
+                self._send(Release(key=key))
 
     def abandon(self) -> None:
         """Stop waiting for capacity, now and from now on."""

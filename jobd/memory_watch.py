@@ -8,6 +8,7 @@ from signal import Signals
 from jobd.process import Exit
 
 _VMSTAT = Path("/proc/vmstat")
+_OOM_KILLS = re.compile(rb"^oom_kill (\d+)$", re.MULTILINE)
 _MEMORY_ERROR = re.compile(r"[\w.]*MemoryError\b")
 """The last line of a Python program that was refused memory."""
 
@@ -34,7 +35,5 @@ class MemoryWatch:
 
 
 def _machine_oom_kills() -> int:
-    for line in _VMSTAT.read_text().splitlines():
-        if line.startswith("oom_kill "):
-            return int(line.split()[1])
-    return 0  # kernels before 4.13 do not count them
+    found = _OOM_KILLS.search(_VMSTAT.read_bytes())
+    return int(found[1]) if found is not None else 0  # kernels before 4.13 do not count them

@@ -117,8 +117,19 @@ class Fork(_Message):
     """Must be that of the assignment when the runner has its lock."""
     plain: bool = False
     """Whether the job shall run without Prefect."""
-    flow_run: FlowRunId | None = None
-    """The flow run that was made for it; None when it is to make one itself."""
+    flow_run_follows: bool = False
+    """Whether a FlowRunMade comes after this; without one the runner makes its flow run itself."""
+
+
+class FlowRunMade(_Message):
+    """The flow run of a job whose runner was asked for has been made, or was not to be had."""
+
+    kind: Literal["made"] = "made"
+    job_id: str
+    launch: str
+    """That of the Fork it belongs to."""
+    flow_run: FlowRunId | None
+    """None when the runner is to make one itself."""
 
 
 class Forked(_Message):
@@ -149,6 +160,7 @@ FROM_RUNNER: TypeAdapter[Hello | Acquire | Release | Alive] = TypeAdapter(
     Annotated[Hello | Acquire | Release | Alive, Field(discriminator="kind")]
 )
 TO_RUNNER: TypeAdapter[Granted | Cancel] = TypeAdapter(Annotated[Granted | Cancel, Field(discriminator="kind")])
+TO_NURSERY: TypeAdapter[Fork | FlowRunMade] = TypeAdapter(Annotated[Fork | FlowRunMade, Field(discriminator="kind")])
 FROM_NURSERY: TypeAdapter[Ready | Forked | Ended] = TypeAdapter(
     Annotated[Ready | Forked | Ended, Field(discriminator="kind")]
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from structlog.typing import FilteringBoundLogger
 
-from jobd.messages import FROM_NURSERY, Ended, Fork, Forked, Ready
+from jobd.messages import FROM_NURSERY, Ended, FlowRunMade, Fork, Forked, Ready
 
 _BACKOFF_SECONDS = (0.5, 30.0)
 _STOP_SECONDS = 5.0
@@ -49,6 +49,13 @@ class NurseryClient:
     async def fork(self, wish: Fork) -> None:
         """Have a runner forked for a job; a nursery that dies meanwhile may or may not have done it."""
         await self._ready.wait()
+        await self._say(wish)
+
+    async def tell(self, made: FlowRunMade) -> None:
+        """Tell a runner that was asked for of its flow run; it does without when the nursery dies meanwhile."""
+        await self._say(made)
+
+    async def _say(self, wish: Fork | FlowRunMade) -> None:
         if self._writer is not None:
             self._writer.write(wish.line())
             with contextlib.suppress(ConnectionError):

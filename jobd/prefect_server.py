@@ -144,7 +144,7 @@ class PrefectServer:
         if name is None or name.pid != process.pid:
             return False
         try:
-            await api.health()
+            await (api.version() if self.status.ready else api.health())
         except PrefectApiError:
             return False
         if not self.status.ready:
@@ -208,7 +208,7 @@ class RemotePrefect:
         """Ask once, and tell changes to the log."""
         was = self.status.ready
         try:
-            await api.health()
+            await (api.version() if was else api.health())
         except PrefectApiError as error:
             if was:
                 self._log.warning("prefect_away", url=self.api_url, error=str(error))

@@ -1,6 +1,7 @@
 """Whether Prefect can be used, and since when it cannot."""
 
 import asyncio
+import math
 import time
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,6 +14,8 @@ class PrefectStatus:
     ready: bool
     reason: str
     """Why not, as a sentence for people without a full stop; empty when it is ready."""
+    away_since: float = math.inf
+    """On the monotonic clock, since when it cannot, for whatever reasons; infinite when it is ready."""
 
 
 class Prefect(Protocol):
@@ -43,17 +46,20 @@ class Readiness:
         """Begin as not ready, for this reason."""
         self._ready = asyncio.Event()
         self._reason = reason
-        self._since = time.monotonic()
+        self._since = self._away_since = time.monotonic()
 
     @property
     def status(self) -> PrefectStatus:
         """Give the status as of now."""
         if self._ready.is_set():
             return PrefectStatus(ready=True, reason="")
-        return PrefectStatus(ready=False, reason=f"{self._reason} ({time.monotonic() - self._since:.0f} s)")
+        reason = f"{self._reason} ({time.monotonic() - self._since:.0f} s)"
+        return PrefectStatus(ready=False, reason=reason, away_since=self._away_since)
 
     def say(self, reason: str) -> None:
         """Become not ready; said again, the reason keeps its age."""
+        if self._ready.is_set():
+            self._away_since = time.monotonic()
         if self._ready.is_set() or reason != self._reason:
             self._since = time.monotonic()
         self._reason = reason

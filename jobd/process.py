@@ -85,7 +85,7 @@ class ModuleProcess:
         self._pidfd = self._open_pidfd()
         try:
             if self._parked is not None:
-                self._contain_one(self.pid)
+                self._contain_one(self.pid, born=self._parked.placed)
                 self._parked.go(argv, cwd, env)
             else:
                 self._contain()
@@ -193,13 +193,14 @@ class ModuleProcess:
                 self._contain_one(pid)
             held |= outside
 
-    def _contain_one(self, pid: int) -> None:
+    def _contain_one(self, pid: int, *, born: bool = False) -> None:
         if self._limited is None:
             self._limited = self._cgroup is not None and self._cgroup.limit(
                 memory=self._limits.memory, processes=PROCESSES
             )
         self._limits.apply(pid, data=not self._limited)
-        self._join_cgroup(pid)
+        if not born:
+            self._join_cgroup(pid)
 
     def _join_cgroup(self, pid: int) -> None:
         if self._cgroup is None:

@@ -137,6 +137,11 @@ def forbid_new_privileges() -> None:
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
 
 
+def call_itself(name: str) -> None:
+    """Have this process shown under a name of at most 15 letters, as `ps -o comm` does."""
+    (PROC / "self/comm").write_text(name)
+
+
 def die_with_parent(number: signal.Signals) -> None:
     """Be sent a signal when the thread that started this process ends."""
     _prctl(_PR_SET_PDEATHSIG, number)

@@ -6,10 +6,10 @@ from time import time
 from sqlalchemy import Connection, delete, insert
 
 from jobd import rows, schema
-from jobd.archive import Live
 from jobd.events import ArtifactPublished, ArtifactRemoved, EntryEvent, JobRecovering, Record
 from jobd.failpoints import failpoint
 from jobd.jobs import Job
+from jobd.live_jobs import Live
 from jobd.statements import READ_OFFSET, UPDATE_ARTIFACT, UPDATE_ENTRY, insert_rows, update_job
 
 _MOST_REMOVALS = 50_000

@@ -21,6 +21,8 @@ from prefect.settings import (
 from prefect.states import Running
 
 from jobd.flow import run_as_flow
+from jobd.flow_client import sharing_client
+from jobd.messages import FlowRunId
 from jobd.plan import Plan, PlanEntry, PlanStep
 from jobd.states import EntryState, JobState
 
@@ -45,9 +47,10 @@ def rehearse() -> None:
                     PREFECT_LOGGING_TO_API_ENABLED: False,
                 }
             ),
-            SyncClientContext(),
+            sharing_client(),
         ):
-            run_as_flow(_Run())  # type: ignore[arg-type]
+            made = FlowRunId(id=uuid4(), flow_id=uuid4())
+            run_as_flow(_Run(), made)  # type: ignore[arg-type]
         EventsWorker.drain_all(timeout=_DRAIN_SECONDS)
     finally:
         EventsWorker.set_client_override(None)
@@ -65,6 +68,7 @@ class _Run:
     verdict_message = "it was only a rehearsal"
 
     def __init__(self) -> None:
+        self.at_work = threading.Event()
         steps = [
             PlanStep(name=step, entries=(PlanEntry(step=step, name="entry", module="", folder="", entrypoint=""),))
             for step in ("one", "two")

@@ -13,7 +13,9 @@ from jobd.errors import DiskFullError
 _MOST_BYTES = 1 << 30
 _MOST_FILES = 10_000
 _SHARE = 0.05
-_LOOK_SECONDS = 1.0
+_LOOK_SECONDS, _AMPLE_LOOK_SECONDS = 1.0, 5.0
+_AMPLE_BYTES = 16 << 30
+"""With so much more free than is kept, the disk is looked at seldom: nothing writes that in the meantime."""
 
 NO_ROOM = "the disk is too full to start anything"
 """Why entries wait while there is a shortage."""
@@ -53,6 +55,8 @@ class Reserve:
         self._look = look
         self.relieve: Callable[[], bool] = lambda: False
         """Removes what can be spared and tells whether there was any; asked before a shortage is told."""
+        self.ample = False
+        """Whether there was far more than enough when the disk was last looked at."""
 
     def shortage(self, needed_bytes: int = 0) -> str:
         """Say what there is too little of once `needed_bytes` more are used; empty when there is enough."""
@@ -62,6 +66,7 @@ class Reserve:
     def _shortage(self, needed_bytes: int) -> str:
         room = self._look(self._folder)
         keep = self._keep(room)
+        self.ample = room.free_bytes - keep > _AMPLE_BYTES
         if room.free_bytes - needed_bytes < keep:
             needed = f"{_size(needed_bytes)} are needed and " if needed_bytes else ""
             return (
@@ -103,7 +108,7 @@ async def keep(
             log.info("disk_has_room")
             resume(NO_ROOM)
         short = bool(shortage)
-        await asyncio.sleep(_LOOK_SECONDS)
+        await asyncio.sleep(_AMPLE_LOOK_SECONDS if reserve.ample else _LOOK_SECONDS)
 
 
 def _size(count: int) -> str:

@@ -33,19 +33,21 @@ class Scheduler:
         capacity: Capacity,
         *,
         policy: Policy | None = None,
-        gpu_ids: Sequence[str] | None = None,
+        gpu_ids: Sequence[str] = (),
         clock: Clock = time.monotonic,
     ) -> None:
-        """Begin with everything free; gpus are named 0, 1, 2 … unless ids are given."""
+        """Begin with everything free; `gpu_ids` names each gpu of the capacity."""
         self.granted: Callable[[str, str | None, Lease], None]
         self._policy = policy or Policy()
         self._clock = clock
         self._room = Room.of(capacity)
-        self._gpus = list(gpu_ids or map(str, range(capacity.gpus)))[: capacity.gpus]
+        self._gpus = list(gpu_ids)
         self._free_gpus = list(self._gpus)
         self._jobs: dict[str, FairShare] = {}
         self._active: dict[str, FairShare] = {}
         self._starts = StartQueue()
+        self._floor = 0.0
+        """What the job had that had least when it was last looked: where newcomers, and those who were idle, begin."""
         self._held_back: set[str] = set()
 
     @property
@@ -80,6 +82,7 @@ class Scheduler:
         """Queue a known job for its start, which needs room for an entry of these resources."""
         share = self._jobs[job_id]
         if share.start is None and share.set_aside is None:
+            share.level(self._raise_floor(), self._clock())
             share.start = Wish(job_id, None, resources, amounts(resources), share.since)
             self._starts.add(share)
             self._grant_if_room(share.start)
@@ -90,11 +93,13 @@ class Scheduler:
         if share is None or key in share.held or key in share.wishes:
             return
         self._activate(share)
+        if not share.busy:
+            share.level(self._raise_floor(), self._clock())
         share.wishes[key] = wish = Wish(job_id, key, resources, amounts(resources), self._clock())
         if share.set_aside is not None:
             # Its first wish takes the place of what was set aside, and needs no turn if that is enough for it.
             aside, share.set_aside = share.set_aside, None
-            self._give_back(share, aside.amounts)
+            self._room.give(aside.amounts)
             if not self._held_back and not self._room.short(wish.amounts) and _covers(aside, wish):
                 self._lease(share, wish)
             self._grant()
@@ -124,6 +129,7 @@ class Scheduler:
     def release(self, job_id: str, key: str) -> None:
         """Take a lease or a wish back."""
         share = self._jobs.get(job_id)
+        self._raise_floor()
         if share is not None:
             share.wishes.pop(key, None)
             lease = share.held.pop(key, None)
@@ -134,6 +140,7 @@ class Scheduler:
     def forget(self, job_id: str) -> None:
         """Take everything back that a job holds or wants."""
         share = self._jobs.pop(job_id, None)
+        self._raise_floor()
         if share is not None:
             self._withdraw(share)
             self._drop_aside(share)
@@ -198,19 +205,17 @@ class Scheduler:
         self._starts.remove(share)
         share.start, share.set_aside = None, wish
         self._activate(share)
-        self._charge(share, wish)
+        # Not charged: what a start takes is nothing that the job has had, and would outweigh many small entries.
+        self._room.take(wish.amounts)
         self.granted(share.job_id, None, Lease(wish.resources))
 
     def _lease(self, share: FairShare, wish: Wish) -> None:
         key = str(wish.key)
         del share.wishes[key]
         share.held[key] = lease = Lease(wish.resources, self._hand_out(wish.resources.gpus))
-        self._charge(share, wish)
-        self.granted(share.job_id, key, lease)
-
-    def _charge(self, share: FairShare, wish: Wish) -> None:
         self._room.take(wish.amounts)
-        share.charge(self._room.share(wish.amounts), self._clock())
+        share.begin(self._room.share(wish.amounts), self._clock())
+        self.granted(share.job_id, key, lease)
 
     def _give_back(self, share: FairShare, given: Amounts, gpus: Sequence[str] | None = None) -> None:
         self._room.give(given)
@@ -228,10 +233,13 @@ class Scheduler:
 
     def _activate(self, share: FairShare) -> None:
         if not share.active:
-            now = self._clock()
-            share.level(least_service(self._active.values(), now), now)
+            share.level(self._raise_floor(), self._clock())
             share.active = True
             self._active[share.job_id] = share
+
+    def _raise_floor(self) -> float:
+        self._floor = least_service(self._active.values(), self._clock(), self._floor)
+        return self._floor
 
     def _withdraw(self, share: FairShare) -> None:
         """Take back all that a job holds and wants, but for what is set aside."""
@@ -244,7 +252,7 @@ class Scheduler:
 
     def _drop_aside(self, share: FairShare) -> None:
         if share.set_aside is not None:
-            self._give_back(share, share.set_aside.amounts)
+            self._room.give(share.set_aside.amounts)
             share.set_aside = None
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy import Connection, select, update
 
 from jobd import recording, rows, schema
-from jobd.archive import Archive, Live, find_request, load
+from jobd.archive import Archive, find_request, load
 from jobd.database import open_writer
 from jobd.errors import JobNotEndedError
 from jobd.events import Occurrence, Record
@@ -20,6 +20,7 @@ from jobd.failpoints import failpoint
 from jobd.history import replay
 from jobd.jobs import Job
 from jobd.journal import Chunk
+from jobd.live_jobs import Live
 from jobd.plan import Plan
 from jobd.writer import Measure, Writer
 
@@ -208,11 +209,8 @@ class Store(Archive):
         # First, so that whoever finds a job at its new sequence finds the events as well.
         for job, records in self._news:
             self._recent.add(job.id, records)
-        for job_id, live in self._staged.items():
-            if live.job.terminal:
-                self._live.pop(job_id, None)
-            else:
-                self._live[job_id] = live
+        for live in self._staged.values():
+            self._live.put(live)
         failpoint("store.committed")
         news = self._news.copy()
         self._unstage()

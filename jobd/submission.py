@@ -62,20 +62,25 @@ class Submissions:
 
     async def submit(self, submission: Submission) -> tuple[Job, bool]:
         """Take a job on; when it returns, the job is on disk. The second value tells whether it was there before."""
-        digest = await asyncio.to_thread(self._digest, submission)
-        earlier = await asyncio.to_thread(self._store.find_request, submission.request_id, digest)
-        if earlier is not None:
-            return earlier, True
+        if submission.request_id:
+            earlier = await asyncio.to_thread(self._find_earlier, submission)
+            if earlier is not None:
+                return earlier, True
         self._reserve.check()
         with self._queue.take():
-            plan = await self.plan(submission.document)
-            acceptance = await asyncio.to_thread(self._preparation.prepare, submission, plan, digest)
+            acceptance = await asyncio.to_thread(self._prepare, submission)
             failpoint("submit.copied")
             job, existed = await self._accept(acceptance)
         failpoint("submit.accepted")
-        if not existed:
+        if not existed and any(source.upload_id for source in submission.inputs.values()):
             await asyncio.to_thread(self._release_uploads, submission)
         return job, existed
+
+    def _find_earlier(self, submission: Submission) -> Job | None:
+        return self._store.find_request(submission.request_id, self._digest(submission))
+
+    def _prepare(self, submission: Submission) -> Acceptance:
+        return self._preparation.prepare(submission, self._plan(submission.document), self._digest(submission))
 
     async def _accept(self, acceptance: Acceptance) -> tuple[Job, bool]:
         """Put a prepared job on record; its folder goes when that fails, or when it was there before."""

@@ -33,8 +33,10 @@ MAX_RECOVERIES = 3
 
 _Work = Coroutine[Any, Any, None]
 
-_LOOK_SECONDS = 1.0
-"""How often runners that are not on the line are looked after."""
+_LOOK_SECONDS, _IDLE_LOOK_SECONDS = 1.0, 3.0
+"""How often runners are looked after, in case a word of theirs was lost, and how often it is seen whether any are."""
+_STARTS = 8
+"""So many jobs are given their runners at once: with more, each takes longer, and Prefect's server refuses some."""
 _RETRY_SECONDS = 5.0
 """How long a job whose start failed waits for the next try."""
 _SILENCE_SECONDS = 30.0
@@ -70,6 +72,7 @@ class Supervisor:
         self._tasks: set[asyncio.Task[None]] = set()
         self._expected: set[str] = set()
         self._returned = asyncio.Event()
+        self._starting = asyncio.Semaphore(_STARTS)
         scheduler.granted = self._granted
 
     # -- the way in --------------------------------------------------------------------------------------------
@@ -95,9 +98,16 @@ class Supervisor:
         else:
             self._scheduler.resume()
 
-    async def enqueue(self, job: Job) -> None:
-        """Take on a job that was just accepted."""
-        await self._launcher.queue(job)
+    def take_on(self, job: Job) -> None:
+        """Queue a job that was just accepted; nobody waits for that, as it is on disk."""
+        self._start_task(self._queue(job))
+
+    async def _queue(self, job: Job) -> None:
+        try:
+            await self._launcher.queue(job)
+        except JobdError as error:
+            self._log.warning("queueing_put_off", job=job.id, error=error.message, again_seconds=_RETRY_SECONDS)
+            await self._queue_again(job.id)
 
     async def cancel(self, job_id: str, reason: str) -> Job:
         """Ask for a job's end; give the job once the wish is on disk. One that has ended or is ending stays so."""
@@ -131,16 +141,24 @@ class Supervisor:
 
     async def _launch(self, job_id: str) -> None:
         try:
-            async with self._lock(job_id):
+            async with self._lock(job_id), self._starting:
                 await self._launcher.launch(job_id)
         except JobdError as error:
-            # The store cannot be written now; the job goes back into the queue and tries again.
+            # The store cannot be written now.
             self._log.warning("launch_put_off", job=job_id, error=error.message, again_seconds=_RETRY_SECONDS)
+            await self._queue_again(job_id)
+        except Exception:  # noqa: BLE001 - told in full; the job must not stay in the queue for ever
+            self._log.exception("launch_failed", job=job_id, again_seconds=_RETRY_SECONDS)
+            await self._queue_again(job_id)
+
+    async def _queue_again(self, job_id: str) -> None:
+        """Put a job that could not be started back into the queue, and leave others what was set aside for it."""
+        if job_id not in self._launcher.launched:
             self._scheduler.forget(job_id)
             await asyncio.sleep(_RETRY_SECONDS)
             job = self._store.live_job(job_id)
             if job is not None and job_id not in self._launcher.launched:
-                await self._launcher.queue(job)
+                self._start_task(self._queue(job))
 
     def why_waiting(self, job_id: str, key: str | None) -> str:
         """Say what an entry, by `step/entry`, or the start of a job, as None, waits for; empty when it does not."""
@@ -174,7 +192,7 @@ class Supervisor:
     async def watch(self) -> None:
         """Look after runners now and then, in case a word of theirs was lost; until cancelled."""
         while True:
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_LOOK_SECONDS if self._launcher.launched else _IDLE_LOOK_SECONDS)
             for job_id in self.lines.silent(_SILENCE_SECONDS):
                 self._log.error("runner_hung", job=job_id)
                 self.lines.kill(job_id)

@@ -7,7 +7,7 @@ from itertools import chain
 
 from jobd.fair_share import FairShare, Wish
 
-_Rank = tuple[int, bool, float, int]
+_Rank = tuple[int, bool, float, bool, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,16 +28,18 @@ class _Moment:
     now: float
     top: int
     """The highest priority of all: waiting lifts nobody above it, so that among its equals all take turns."""
-    least: float
-    """What the job that has had least has had: a newcomer begins there."""
     full: bool
     """Whether as many jobs run as may."""
 
     def rank(self, wish: Wish, share: FairShare) -> _Rank:
-        """Sort first by priority, then those that run, then who has had least, then the older job."""
+        """Sort first by priority, then those that run, then who has had least, then newcomers, then the older job.
+
+        Newcomers are level with whoever had least when they came: were they behind it, a job with much to do would keep
+        all others from starting for as long as it takes.
+        """
         aged = min(share.priority + int((self.now - wish.since) / self.policy.ageing), self.top)
-        service = share.service(self.now) if share.active else self.least
-        return (-max(share.priority, aged), self.full and wish.key is None, service, share.number)
+        starts = wish.key is None
+        return (-max(share.priority, aged), self.full and starts, share.service(self.now), not starts, share.number)
 
 
 def in_order(
@@ -54,7 +56,6 @@ def in_order(
         policy,
         now,
         max((jobs[job_id].priority for job_id in chain(active, (wish.job_id for wish, _ in heads))), default=0),
-        least_service(active.values(), now),
         len(active) >= policy.most_active,
     )
     # The place in the list keeps wishes of one rank from being compared themselves.
@@ -68,6 +69,9 @@ def in_order(
             heappush(queue, (moment.rank(following, jobs[following.job_id]), place, following, line))
 
 
-def least_service(shares: Iterable[FairShare], now: float) -> float:
-    """Tell what the job has had that has had least; 0 when there is none."""
-    return min((share.service(now) for share in shares), default=0.0)
+def least_service(shares: Iterable[FairShare], now: float, floor: float) -> float:
+    """Tell what the busy job that has had least has had; never less than `floor`, which is what it was before.
+
+    So it only grows: who had nothing to do for a while, or was not there, saves nothing up for later.
+    """
+    return max(floor, min((share.service(now) for share in shares if share.busy), default=floor))

@@ -4,8 +4,9 @@ It is started like the module itself, `python warm_host.py FD SECONDS SCRIPT [LI
 interpreter with the module's own environment, so it needs nothing but the standard library. It obeys the socket FD and
 ends when that is closed, or nothing was asked of it for so many seconds.
 
-A fork is an orphan from the beginning: the process between it and this one ends at once, so that it belongs to the
-nearest subreaper, the runner. It waits for its request, which the runner sends once it is where it belongs.
+A fork is the runner's child from the beginning (warm_birth.py). Where the kernel cannot do that it is an orphan: the
+process between it and this one ends at once, so that it belongs to the nearest subreaper, the runner. It waits for its
+request, which the runner sends once it is where it belongs.
 """
 
 # ruff: noqa: PTH116, PTH120, PTH123, PTH208, E402 - pathlib would be loaded in every module; the path is cleaned first
@@ -35,10 +36,11 @@ if TYPE_CHECKING:
     from types import CodeType
     from typing import NoReturn
 
-    from jobd import warm_area, warm_entry
+    from jobd import warm_area, warm_birth, warm_entry
 else:
     sys.path.insert(0, _home)
     import warm_area
+    import warm_birth
     import warm_entry
 
     del sys.path[0]
@@ -108,6 +110,7 @@ class Host:
         self._line = line
         self._script = script
         self._area = area
+        self._birth = warm_birth.Birth()
         self._libraries = frozenset(sys.modules)
         self._early = {name.partition(".")[0] for name in self._libraries - _plain} - set(sys.builtin_module_names)
 
@@ -116,14 +119,16 @@ class Host:
         poller = select.poll()
         poller.register(self._line.fileno(), select.POLLIN)
         while poller.poll(idle_seconds * 1000):
-            _word, found, _flags, _from = self._line.recvmsg(1, _socket.CMSG_SPACE(8))
+            _word, found, _flags, _from = self._line.recvmsg(1, _socket.CMSG_SPACE(12))
             if not found:
                 return
-            channel, log = memoryview(found[0][2]).cast("i")
-            self._fork(channel, log)
+            channel, log, *group = memoryview(found[0][2]).cast("i")
+            self._fork(channel, log, *group)
+            for fd in group:
+                os.close(fd)
 
-    def _fork(self, channel: int, log: int) -> None:
-        """Make one process, which tells its pid over `channel`, and tell there when it has become an orphan."""
+    def _fork(self, channel: int, log: int, group: int | None = None) -> None:
+        """Make one process, which tells its pid over `channel`, and tell there when it has become the runner's."""
         try:
             code = self._script.load()
             hidden = self._script.hides(self._early)
@@ -132,6 +137,12 @@ class Host:
             return
         if hidden:
             _answer(channel, log, f"cold {hidden} stands in for a library")
+            return
+        if group is not None and (pid := self._birth.fork_into(group)) >= 0:
+            if pid == 0:
+                os.close(group)
+                self._run(code, channel, log)
+            _answer(channel, log, "placed\nready")
             return
         between = os.fork()
         if between == 0:

@@ -8,6 +8,7 @@ import logging
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from jobd.plan import Plan, PlanEntry
 from jobd.warm_process import ROOM, SLOT, Parked, State, WarmHost, is_own
@@ -47,15 +48,20 @@ class WarmHosts:
         self._lock = threading.Lock()
         self._closed = False
 
-    def fork(self, entry: PlanEntry, argv: Sequence[str], env: Mapping[str, str], log_fd: int) -> Parked | None:
-        """Fork a process for an entry; None when it is to be started cold. `argv` is the interpreter, the script, …."""
+    def fork(
+        self, entry: PlanEntry, argv: Sequence[str], env: Mapping[str, str], log_fd: int, group: Path | None = None
+    ) -> Parked | None:
+        """Fork a process for an entry; None when it is to be started cold. `argv` is the interpreter, the script, ….
+
+        It is born in the cgroup of the folder `group`, if it can be.
+        """
         if not self._is_worth(entry) or _UNSUITED & env.keys():
             return None
         command = (argv[0], argv[1], *(entry.preload or ()))
         shared = {name: value for name, value in env.items() if not is_own(name)}
         with self._lock:
             host = self._host(command, shared)
-        return self._ask(host, entry, log_fd) if host is not None else None
+        return self._ask(host, entry, log_fd, group) if host is not None else None
 
     def pids(self) -> list[int]:
         """Give the processes of those that live, or have died and nobody has asked them for anything since."""
@@ -76,9 +82,9 @@ class WarmHosts:
             return False
         return self._counts[entry.folder, entry.entrypoint] >= (2 if entry.preload else WORTH)
 
-    def _ask(self, host: WarmHost, entry: PlanEntry, log_fd: int) -> Parked | None:
+    def _ask(self, host: WarmHost, entry: PlanEntry, log_fd: int, group: Path | None) -> Parked | None:
         before = host.reason
-        parked = host.fork(log_fd)
+        parked = host.fork(log_fd, group)
         if parked is None and host.reason != before:
             _logger.warning("warm_start_not_had module=%s reason=%s", entry.module, host.reason)
         return parked

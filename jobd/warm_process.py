@@ -5,7 +5,7 @@ import os
 import select
 import socket
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from time import monotonic
@@ -29,9 +29,11 @@ expected: set[int] = set()
 class Parked:
     """A fork that waits for its request before it runs the first line of the module."""
 
-    def __init__(self, pid: int, channel: socket.socket) -> None:
+    def __init__(self, pid: int, channel: socket.socket, *, placed: bool) -> None:
         """Know it by its pid; whoever takes its exit removes that from `expected`."""
         self.pid = pid
+        self.placed = placed
+        """Whether it was born in the cgroup that it was asked for."""
         self._channel = channel
 
     def go(self, argv: Sequence[str], cwd: Path, env: Mapping[str, str]) -> None:
@@ -97,20 +99,23 @@ class WarmHost:
         else:
             self.state = State.GONE
 
-    def fork(self, log_fd: int) -> Parked | None:
-        """Have a process forked that writes to the log; None when that was not to be had, and `reason` says why."""
+    def fork(self, log_fd: int, group: Path | None = None) -> Parked | None:
+        """Have a process forked that writes to the log, if it can be in a cgroup; None when there was none to be had.
+
+        Then `reason` says why.
+        """
         channel, end = socket.socketpair()
         try:
-            with end:
-                socket.send_fds(self._line, [b"f"], [end.fileno(), log_fd])
-            if (pid := self._await_fork(channel)) is not None:
-                return Parked(pid, channel)
+            with end, _opened(group) as fds:
+                socket.send_fds(self._line, [b"f"], [end.fileno(), log_fd, *fds])
+            if (parked := self._await_fork(channel)) is not None:
+                return parked
         except (OSError, ValueError) as error:  # it died, or was let go for another module's just now
             self.state, self.reason = State.GONE, str(error)
         channel.close()
         return None
 
-    def _await_fork(self, channel: socket.socket) -> int | None:
+    def _await_fork(self, channel: socket.socket) -> Parked | None:
         """Wait until the fork has told its pid and the host that it is an orphan, in whichever order."""
         deadline = monotonic() + ANSWER_SECONDS
         text, pid = b"", 0
@@ -125,7 +130,7 @@ class WarmHost:
                     pid = int(word)
                     expected.add(pid)
             if pid and b"ready\n" in text:
-                return pid
+                return Parked(pid, channel, placed=b"placed\n" in text)
             if not data:
                 break
         expected.discard(pid)  # what waits now for a request reads of its channel's end, and ends too
@@ -146,6 +151,18 @@ class WarmHost:
         code = self._process.wait()
         expected.discard(self.pid)
         return code
+
+
+@contextlib.contextmanager
+def _opened(folder: Path | None) -> Iterator[list[int]]:
+    if folder is None:
+        yield []
+        return
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield [fd]
+    finally:
+        os.close(fd)
 
 
 def is_own(name: str) -> bool:

@@ -66,7 +66,7 @@ class Guard:
         for stray in sorted(self.living(), key=lambda stray: stray.start_ticks):
             if allowed[stray.command] > 0:
                 allowed[stray.command] -= 1
-            else:
+            elif not _is_spare(stray):
                 left.append(stray)
         return left
 
@@ -81,6 +81,18 @@ class Guard:
         except OSError:
             return None  # gone, or another user's
         return Stray(pid, stat[1], command.replace(b"\0", b" ").decode(errors="replace")) if marked else None
+
+
+def _is_spare(stray: Stray) -> bool:
+    """Tell whether it is the runner that a living nursery holds ready, and so belongs to that."""
+    folder = Path(f"/proc/{stray.pid}")
+    try:
+        parent = folder.joinpath("stat").read_text().rpartition(")")[2].split()[1]
+        nursery = Path(f"/proc/{parent}/cmdline").read_bytes()
+        own = folder.joinpath("cmdline").read_bytes()
+        return folder.joinpath("comm").read_text() == "jobd-spare\n" and nursery == own
+    except OSError:
+        return True  # gone
 
 
 def _read_stat(folder: str) -> tuple[bytes, int] | None:

@@ -5,7 +5,8 @@ from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from jobctl.aio_connection import AioConnection
-from jobctl.endpoint import Endpoint, resolve_endpoint
+from jobctl.caller import Caller
+from jobctl.endpoint import Endpoint
 from jobctl.operations import Operations
 from jobctl.patience import Patience
 from jobctl.signatures import present
@@ -33,7 +34,7 @@ def _yielding(
     return present(call, operation, "AsyncGenerator[{}, None]")
 
 
-class AsyncClient:
+class AsyncClient(Caller):
     """A connection to one daemon. Every method raises subclasses of `jobctl.errors.JobctlError`, and nothing else.
 
     It has the methods of `Client`: those that give one answer are awaited, `watch`, `watch_jobs`, `logs` and
@@ -43,25 +44,8 @@ class AsyncClient:
 
     def __init__(self, endpoint: Endpoint, *, patience: Patience | None = None) -> None:
         """Hold a channel; the connection is made with the first call."""
-        self.address = endpoint.address
+        super().__init__(endpoint, patience=patience)
         self._connection = AioConnection(endpoint)
-        self._operations = Operations(address=endpoint.address, patience=patience or Patience())
-
-    @classmethod
-    def connect(
-        cls,
-        address: str | None = None,
-        token_file: str | None = None,
-        *,
-        context: str | None = None,
-        tls_ca: str | None = None,
-        tls_cert: str | None = None,
-        tls_key: str | None = None,
-    ) -> Self:
-        """Find the daemon as `jobctl` does: by arguments, environment, contexts and what a daemon wrote down."""
-        return cls(
-            resolve_endpoint(address, token_file, context=context, tls_ca=tls_ca, tls_cert=tls_cert, tls_key=tls_key)
-        )
 
     async def close(self) -> None:
         """Close the connection; calls that still run end."""

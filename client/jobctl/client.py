@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Concatenate, ParamSpec, Self, TypeVar
 
+from jobctl.caller import Caller
 from jobctl.connection import Connection
-from jobctl.endpoint import Endpoint, resolve_endpoint
+from jobctl.endpoint import Endpoint
 from jobctl.operations import Operations
 from jobctl.patience import Patience
 from jobctl.signatures import present
@@ -31,7 +32,7 @@ def _yielding(
     return present(call, operation, "Iterator[{}]")
 
 
-class Client:
+class Client(Caller):
     """A connection to one daemon. Every method raises subclasses of `jobctl.errors.JobctlError`, and nothing else.
 
     Ids may be given as an unambiguous beginning or as `@latest`. Jobs, events and answers are the messages of
@@ -40,25 +41,8 @@ class Client:
 
     def __init__(self, endpoint: Endpoint, *, patience: Patience | None = None) -> None:
         """Hold a channel; the connection is made with the first call."""
-        self.address = endpoint.address
+        super().__init__(endpoint, patience=patience)
         self._connection = Connection(endpoint)
-        self._operations = Operations(address=endpoint.address, patience=patience or Patience())
-
-    @classmethod
-    def connect(
-        cls,
-        address: str | None = None,
-        token_file: str | None = None,
-        *,
-        context: str | None = None,
-        tls_ca: str | None = None,
-        tls_cert: str | None = None,
-        tls_key: str | None = None,
-    ) -> Self:
-        """Find the daemon as `jobctl` does: by arguments, environment, contexts and what a daemon wrote down."""
-        return cls(
-            resolve_endpoint(address, token_file, context=context, tls_ca=tls_ca, tls_cert=tls_cert, tls_key=tls_key)
-        )
 
     def close(self) -> None:
         """Close the connection; calls that still run end."""

@@ -1,6 +1,7 @@
 """`jobctl download`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from jobapi.v1 import job_pb2
@@ -8,10 +9,13 @@ from jobapi.v1 import job_pb2
 from jobctl.arguments import Arguments
 from jobctl.byte_bar import show_bytes
 from jobctl.download import refuse_existing
-from jobctl.errors import ArtifactGoneError, ArtifactNotFoundError, ServerError
+from jobctl.errors import ArtifactGoneError, ArtifactNotFoundError, JobctlError, ServerError
 from jobctl.exit_codes import ExitCode
+from jobctl.part import find_part, name_part
 from jobctl.session import connect
 from jobctl.states import job_state_name
+from jobctl.terminal import escape, say
+from jobctl.units import format_size
 
 
 def download(arguments: Arguments) -> ExitCode:
@@ -23,10 +27,22 @@ def download(arguments: Arguments) -> ExitCode:
         for target in targets:
             refuse_existing(target, force=arguments.force)
         for item, target in zip(chosen, targets, strict=True):
-            with show_bytes(f"fetching {item.name}", item.size_bytes) as on_bytes:
-                client.download(job.id, item.name, target, force=arguments.force, on_bytes=on_bytes)
+            with _telling_what_stays(target), show_bytes(f"fetching {item.name}", item.size_bytes) as on_bytes:
+                client.download(job.id, item.name, target, force=arguments.force, resume=True, on_bytes=on_bytes)
             print(target, flush=True)
     return ExitCode.SUCCEEDED
+
+
+@contextmanager
+def _telling_what_stays(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except (JobctlError, KeyboardInterrupt):
+        if size := find_part(target):
+            say(
+                f"{format_size(size)} are kept in {escape(str(name_part(target)))}: the same command goes on from there"
+            )
+        raise
 
 
 def _choose(job: job_pb2.Job, names: Sequence[str]) -> list[job_pb2.Artifact]:

@@ -28,7 +28,7 @@ class JobFile:
     def read(cls, name: str) -> "JobFile":
         """Read a file, or standard input for `-`; raise `InvalidJobError` when it is too large or cannot be read."""
         if name == "-":
-            content = _check_size(sys.stdin.buffer.read(MAX_BYTES + 1), name)
+            content = _check_size(sys.stdin.buffer.read(MAX_BYTES + 1), "on standard input")
             return cls(label="<stdin>", folder=Path.cwd(), content=content)
         return cls(label=name, folder=Path(name).absolute().parent, content=read_content(Path(name)))
 
@@ -124,9 +124,9 @@ def _look_beside(wanted: job_service_pb2.PlanInput, folder: Path) -> Path | None
 
 def _check(path: Path, param: str) -> Path:
     if not path.exists():
-        raise InvalidInputError(f"the file for the input {param} does not exist: {path}", hint="check its path")
+        raise InvalidInputError(f"the file for input {param!r} does not exist: {path}", hint="check its path")
     if not (path.is_file() or path.is_dir()):
         raise InvalidInputError(f"the input {param} is neither a file nor a folder: {path}")
     if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
-        raise InvalidInputError(f"the file for the input {param} cannot be read: {path}", hint="check its permissions")
+        raise InvalidInputError(f"the file for input {param!r} cannot be read: {path}", hint="check its permissions")
     return path

@@ -1,5 +1,6 @@
 """`jobctl list`."""
 
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -34,9 +35,16 @@ def list_jobs(arguments: Arguments) -> ExitCode:
         arguments.output,
         data=lambda: {"jobs": [to_json(job) for job in jobs]},
         names=lambda: [job.id for job in jobs],
-        lines=lambda: format_jobs(jobs, wide=arguments.output == OutputFormat.WIDE),
+        lines=lambda: _format(jobs, wide=arguments.output == OutputFormat.WIDE),
     )
     return ExitCode.SUCCEEDED
+
+
+def _format(jobs: list[job_pb2.Job], *, wide: bool) -> Iterator[str]:
+    """Give the table; on a terminal a job is one line of it, unless it is wide, and the reason at its end is cut."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() and not wide else 0
+    for line in format_jobs(jobs, wide=wide):
+        yield f"{line[: width - 1]}…" if 0 < width < len(line) else line
 
 
 def _prepare(client: Client, arguments: Arguments) -> Callable[[], Iterator[job_pb2.Job]]:

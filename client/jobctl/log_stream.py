@@ -1,6 +1,7 @@
 """Logs that outlive their connection."""
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from jobapi.v1 import job_service_pb2
@@ -50,10 +51,10 @@ class LogStream:
         present.CopyFrom(self.request)
         present.follow = False
         present.tail_lines = count
-        tails: dict[Log, _Tail] = {}
+        tails = _Tails(count)
         while (piece := (yield from self._read(present))) is not None:
-            tails.setdefault((piece.step, piece.entry, piece.attempt), _Tail(count)).take(piece)
-        return deque(piece for log, tail in tails.items() if (piece := tail.cut(log)).data)
+            tails.take(piece)
+        return deque(tails.pieces())
 
     def _read(self, request: job_service_pb2.LogsRequest) -> Talk[job_service_pb2.LogsResponse | None]:
         while True:
@@ -104,19 +105,66 @@ class LogStream:
         return bool(piece.data)
 
 
+class _Tails:
+    """The last lines of several logs, in the order in which they came."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._tails: dict[Log, _Tail] = {}
+        self._stretches: list[_Stretch] = []
+
+    def take(self, piece: job_service_pb2.LogsResponse) -> None:
+        """Read on."""
+        log = (piece.step, piece.entry, piece.attempt)
+        tail = self._tails.setdefault(log, _Tail(self._count))
+        last = self._stretches[-1] if self._stretches else None
+        if last and (last.log, last.offset + last.length) == (log, piece.offset):
+            last.length += len(piece.data)
+        else:
+            self._stretches.append(_Stretch(log, tail.size, piece.offset, len(piece.data)))
+        tail.take(piece.data)
+
+    def pieces(self) -> Iterator[job_service_pb2.LogsResponse]:
+        """Give the last lines of each log, at most 16 MiB of it."""
+        lines = {log: tail.lines() for log, tail in self._tails.items()}
+        for stretch in self._stretches:
+            kept = lines[stretch.log]
+            left_out = self._tails[stretch.log].size - len(kept)
+            skipped = max(0, left_out - stretch.begin)
+            if skipped < stretch.length:
+                begin = stretch.begin + skipped - left_out
+                step, entry, attempt = stretch.log
+                data = kept[begin : begin + stretch.length - skipped]
+                offset = stretch.offset + skipped
+                yield job_service_pb2.LogsResponse(step=step, entry=entry, attempt=attempt, offset=offset, data=data)
+
+
+@dataclass(slots=True)
+class _Stretch:
+    """Bytes of a log that came without those of another between them."""
+
+    log: Log
+    begin: int
+    """How many bytes of the log had come before."""
+    offset: int
+    """Where they are in the log, which may have left some out."""
+    length: int
+
+
 class _Tail:
     """The last lines of one log, as far as it has been read."""
 
     def __init__(self, count: int) -> None:
-        self.end = 0
+        self.size = 0
+        """How many bytes have come."""
         self._count = count
         self._data = bytearray()
         self._most = _TAIL_SLACK
 
-    def take(self, piece: job_service_pb2.LogsResponse) -> None:
+    def take(self, data: bytes) -> None:
         """Read on. Lines are cut off rarely, so that a long tail of a long log is not copied for each piece."""
-        self._data += piece.data
-        self.end = piece.offset + len(piece.data)
+        self._data += data
+        self.size += len(data)
         if len(self._data) > self._most:
             self._data = bytearray(self.lines())
             self._most = 2 * len(self._data) + _TAIL_SLACK
@@ -129,11 +177,3 @@ class _Tail:
                 break
             start = self._data.rfind(b"\n", 0, start)
         return bytes(self._data[start + 1 :][-_LONGEST_TAIL:]) if self._count else b""
-
-    def cut(self, log: Log) -> job_service_pb2.LogsResponse:
-        """Give the last lines as one piece of the log, at most 16 MiB of them."""
-        step, entry, attempt = log
-        data = self.lines()
-        return job_service_pb2.LogsResponse(
-            step=step, entry=entry, attempt=attempt, offset=self.end - len(data), data=data
-        )

@@ -253,11 +253,23 @@ class Operations:
         target: Path,
         *,
         force: bool = False,
+        resume: bool = False,
         on_bytes: Callable[[int], None] = lambda _count: None,
     ) -> Talk[Path]:
-        """Fetch an artifact into the file or folder `target`: see `Download`."""
+        """Fetch an artifact into the file or folder `target`, which is there only when it is whole.
+
+        With `force` an existing one is replaced. With `resume` what has arrived stays in a folder `TARGET.part` when
+        the download is interrupted, and a later one of the same artifact goes on from there. `on_bytes` is told of the
+        length of each piece, and first of what was there; negative when the artifact has changed meanwhile.
+        """
         download = Download(
-            job_id=job_id, name=name, target=target, force=force, patience=self.patience, on_bytes=on_bytes
+            job_id=job_id,
+            name=name,
+            target=target,
+            force=force,
+            resume=resume,
+            patience=self.patience,
+            on_bytes=on_bytes,
         )
         return (yield from download.run())
 

@@ -154,7 +154,7 @@ def _add_logs(commands: Commands, common: argparse.ArgumentParser) -> None:
 
 
 def _add_download(commands: Commands, common: argparse.ArgumentParser) -> None:
-    text = "fetch results; prints each path on standard output"
+    text = "fetch results; prints each path on standard output. One that was interrupted goes on from what has arrived"
     parser = add_command(commands, common, "download", "download_command:download", text)
     parser.add_argument("id", metavar="ID", help=_ID)
     parser.add_argument("names", metavar="NAME", nargs="*", help="an artifact (all public ones)")

@@ -26,7 +26,7 @@ _WHOLE = ""
 """The name of the daemon as a whole."""
 _STORING = ("jobapi.v1.JobService", "jobapi.v1.ArtifactService")
 """Services that take on what has to be written down."""
-_LOOK_SECONDS = 1.0
+_LOOK_SECONDS = 3.0
 _PROBE_SECONDS = 5.0
 """How often a store that refused a write is asked whether it takes one again, when nobody else writes."""
 

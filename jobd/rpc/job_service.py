@@ -66,7 +66,7 @@ class JobService(pb_grpc.JobServiceServicer):
     async def _enqueued(self, taking_on: Awaitable[tuple[Job, bool]]) -> tuple[Job, bool]:
         job, existed = await taking_on
         if not existed:
-            await self._supervisor.enqueue(job)
+            self._supervisor.take_on(job)
         failpoint("submit.enqueued")
         return job, existed
 

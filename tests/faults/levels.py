@@ -43,7 +43,7 @@ class Level:
 
 
 Levels = dict[str, Level]
-KINDS = ("daemon", "nursery", "recorder", "Prefect", "runners")
+KINDS = ("daemon", "nursery", "spare", "recorder", "Prefect", "runners")
 
 
 def look(world: World) -> Levels:
@@ -63,7 +63,9 @@ def _kind(pid: int, words: str, nurseries: set[int]) -> str:
         return "Prefect"
     if "jobd.recorder" in words:
         return "recorder"
-    return "nursery" if pid in nurseries else "runners"
+    if pid in nurseries:
+        return "nursery"
+    return "spare" if Path(f"/proc/{pid}/comm").read_text().strip() == "jobd-spare" else "runners"
 
 
 def _size(pid: int) -> Level:

@@ -28,7 +28,7 @@ from jobd.states import JobState
 
 CPUS = 200
 _REST_SECONDS = 90.0
-"""Runners have so long to be gone after their jobs."""
+"""Runners have so long to be gone after their jobs, and the recorder to write down what Prefect missed."""
 _PATIENCE_SECONDS = 1800.0
 _MEMORY_RATIO, _MEMORY_MIB, _COUNT = 1.15, 24.0, 8
 """From the first rest to the last, memory may grow to the ratio and so much more, each count by so many."""
@@ -121,13 +121,16 @@ class Soak:
         return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def _rest(self) -> Levels:
-        """Wait until no runner is left, then measure."""
+        """Wait until no runner is left and Prefect's record is whole, then measure."""
         deadline = time.monotonic() + _REST_SECONDS
-        while "runners" in levels.look(self._world) and time.monotonic() < deadline:
+        while self._is_at_work() and time.monotonic() < deadline:
             time.sleep(1)
         if (left := levels.look(self._world).get("runners")) is not None:
             self.wrong.append(f"{left.processes} runners are left {_REST_SECONDS:g} s after the last job")
         return levels.look(self._world)
+
+    def _is_at_work(self) -> bool:
+        return "runners" in levels.look(self._world) or bool(unrecorded(self._world))
 
     def _document(self, name: str) -> bytes:
         count = self._options.entries

@@ -26,6 +26,7 @@ from jobd.link import Link
 from jobd.messages import Assignment
 from jobd.plain import run_plainly
 from jobd.plan import Binding, Capacity, Plan, PlanArtifact, PlanEntry, PlanInput, PlanStep
+from jobd.process import reap_orphans
 from jobd.runner_lines import RunnerLines
 from jobd.scheduler import Scheduler
 
@@ -68,6 +69,20 @@ def no_process_left() -> Iterator[None]:
         assert left == set()
     finally:
         prctl(36, 0, 0, 0, 0)
+
+
+@pytest.fixture
+def adopting() -> Iterator[None]:
+    """Adopt orphans as a runner does, and fail if the test leaves one behind."""
+    before = set(procfs.orphans())
+    procfs.become_subreaper()
+    yield
+    ctypes.CDLL(None).prctl(36, 0, 0, 0, 0)
+    left = set(procfs.orphans()) - before
+    for stray in filter(None, map(procfs.process, left)):
+        procfs.end_all(lambda stray=stray: [now] if (now := procfs.process(stray.pid)) else [], grace=0)
+    reap_orphans(list(left))
+    assert left == set()
 
 
 @dataclass

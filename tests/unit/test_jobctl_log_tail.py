@@ -52,14 +52,34 @@ def test_the_last_lines_are_kept(size, count, end):
     found = keep_last(cut(log, size), count)
 
     assert expected == b"".join(piece.data for piece in found)
-    assert all(piece.offset + len(piece.data) == len(log) for piece in found)
+    assert all(log[piece.offset : piece.offset + len(piece.data)] == piece.data for piece in found)
 
 
-def test_each_log_has_its_own_last_lines():
-    """Pieces of several entries are kept apart, in the order in which they began."""
-    pieces = [piece for pair in zip(cut(LOG, 2, "a"), cut(LOG, 2, "b"), strict=True) for piece in pair]
+def test_the_last_lines_of_several_logs_come_as_they_were_written():
+    """Each log has its own last lines, and they stay interleaved as the daemon gave them."""
+    pieces = [
+        job_service_pb2.LogsResponse(step="s", entry=entry, attempt=1, offset=offset, data=data)
+        for entry, offset, data in [
+            ("a", 0, b"a1\na2\n"),
+            ("b", 0, b"b1\n"),
+            ("a", 6, b"a3\n"),
+            ("b", 3, b"b2\nb3\n"),
+            ("b", 9, b"b4\n"),
+            ("a", 9, b"a4"),
+        ]
+    ]
+    found = [(piece.entry, piece.offset, piece.data) for piece in keep_last(pieces, 3)]
+    assert found == [("a", 3, b"a2\n"), ("a", 6, b"a3\n"), ("b", 3, b"b2\nb3\nb4\n"), ("a", 9, b"a4")]
 
-    assert [(piece.entry, piece.data) for piece in keep_last(pieces, 1)] == [("a", b"five"), ("b", b"five")]
+
+def test_what_a_log_has_left_out_moves_no_offset():
+    """Of a long log the middle may be missing; the lines around it keep their places."""
+    pieces = [
+        job_service_pb2.LogsResponse(step="s", entry="a", attempt=1, offset=offset, data=data)
+        for offset, data in [(0, b"one\ntwo\n"), (1000, b"three\nfour\n")]
+    ]
+    found = [(piece.offset, piece.data) for piece in keep_last(pieces, 3)]
+    assert found == [(4, b"two\n"), (1000, b"three\nfour\n")]
 
 
 def test_a_long_log_is_cut_as_it_comes():

@@ -15,7 +15,8 @@ from jobd.states import TERMINAL_ENTRY_STATES, EntryState
 
 FAILURE = Failure(kind=FailureKind.SIGNAL, message="it was ended by SIGSEGV", signal=11, log_tail=("a", "b"))
 
-RARE = {*events.TERMINAL_KINDS, "job_recovering", "job_cancelling", "entry_skipped", "entry_failed", "entry_cancelled"}
+ENDS = {"job_succeeded", "job_failed", "job_cancelled"}
+RARE = {*ENDS, "job_recovering", "job_cancelling", "entry_skipped", "entry_failed", "entry_cancelled"}
 """What would end the walks early if it came as often as the rest."""
 
 

@@ -84,3 +84,24 @@ def test_starts_are_held_back_once_and_resumed_once(monkeypatch):
             )
         )
     assert told == [("hold back", NO_ROOM), ("resume", NO_ROOM), ("hold back", NO_ROOM)]
+
+
+def test_a_disk_with_ample_room_is_looked_at_seldom(monkeypatch):
+    """An idle machine is not woken each second for what cannot change so fast; near the edge it is looked at often."""
+    frees, pauses = iter([100 * GIB, 12 * GIB, GIB // 2, 100 * GIB]), list[float]()
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+
+    def look(_path: Path) -> Room:
+        free = next(frees, None)
+        if free is None:
+            raise EOFError  # the end of the story
+        return Room(free_bytes=free, all_bytes=1000 * GIB, free_files=0, all_files=0)
+
+    monkeypatch.setattr(reserve_module.asyncio, "sleep", pause)
+    disk = Reserve(Path("/state"), GIB, look=look)
+    silent = {"hold_back": lambda _reason: None, "resume": lambda _reason: None, "log": structlog.get_logger()}
+    with contextlib.suppress(EOFError):
+        asyncio.run(keep(disk, **silent))
+    assert pauses == [5.0, 1.0, 1.0, 5.0]

@@ -51,7 +51,9 @@ def machine():
     ) -> Machine:
         grants: list[tuple[str, str | None]] = []
         clock = Clock()
-        scheduler = Scheduler(Capacity(cpus=cpus, **rest), policy=policy, gpu_ids=gpu_ids, clock=clock)
+        capacity = Capacity(cpus=cpus, **rest)
+        ids = gpu_ids or tuple(map(str, range(capacity.gpus)))
+        scheduler = Scheduler(capacity, policy=policy, gpu_ids=ids, clock=clock)
         scheduler.granted = lambda job_id, key, _lease: grants.append((job_id, key))
         for number, priority in enumerate(priorities):
             scheduler.know("abcd"[number], priority=priority, number=number)
@@ -169,9 +171,9 @@ def test_nothing_is_granted_while_held_back(machine):
     it.scheduler.want("a", "y", ONE)
     assert it.new() == []
     it.scheduler.resume()
-    assert it.new() == [("a", "y")]
+    assert it.new() == [("b", None)]  # the newcomer first, as they have had the same
     it.scheduler.release("a", "x")
-    assert it.new() == [("b", None)]
+    assert it.new() == [("a", "y")]
 
 
 def test_leases_beyond_the_capacity_are_honoured(machine):
@@ -300,6 +302,108 @@ def test_a_small_job_does_not_wait_for_a_large_one(machine):
     assert order[:2] != ["b", "b"]
 
 
+def test_a_job_that_has_not_started_does_not_wait_for_a_large_one_that_has(machine):
+    """However much a running job wants, the next room that it gives back is a newcomer's, and then they take turns."""
+    it = machine(2)
+    for number in range(10):
+        it.scheduler.want("a", str(number), ONE)
+    it.clock.now += 3600
+    it.scheduler.want_start("b", ONE)
+    it.scheduler.release("a", "0")
+    assert it.new() == [("a", "0"), ("a", "1"), ("b", None)]
+    for number in range(10):
+        it.scheduler.want("b", str(number), ONE)
+    it.scheduler.release("b", "0")
+    it.clock.now += 1
+    it.scheduler.release("a", "1")
+    assert [job_id for job_id, _ in it.new()].count("b") >= 2
+
+
+def test_many_jobs_of_one_moment_end_together(machine):
+    """Jobs that ask for the same at once all come to their ends in the last quarter of the time."""
+    it = machine(2, priorities=())
+    names = [f"job{number}" for number in range(20)]
+    left = dict.fromkeys(names, 10)
+    for number, name in enumerate(names):
+        it.scheduler.know(name, priority=0, number=number)
+        it.scheduler.want_start(name, ONE)
+    order: list[str] = []
+    while new := it.new():
+        it.clock.now += 0.5
+        for name, key in new:
+            if key is None:
+                for number in range(10):
+                    it.scheduler.want(name, str(number), ONE)
+            else:
+                order.append(name)
+                left[name] -= 1
+                it.scheduler.release(name, key)
+                if not left[name]:
+                    it.scheduler.forget(name)
+    assert set(left.values()) == {0}
+    last = {name: len(order) - order[::-1].index(name) for name in names}
+    assert min(last.values()) >= len(order) * 0.75
+
+
+def test_a_flood_of_small_jobs_starves_nobody(machine):
+    """While more jobs come than can be served, each with one entry, a large job still gets a good part of the turns."""
+    it = machine(1, priorities=())
+    it.scheduler.know("large", priority=0, number=0)
+    for number in range(100):
+        it.scheduler.want("large", str(number), ONE)
+    order = []
+    for number in range(1, 61):
+        for name in (f"small{number}", f"other{number}"):
+            it.scheduler.know(name, priority=0, number=2 * number)
+            it.scheduler.want_start(name, ONE)
+        ((job_id, key),) = it.new()
+        order.append(job_id)
+        it.clock.now += 1
+        if key is None:
+            it.scheduler.want(job_id, "only", ONE)
+            it.new()
+            it.scheduler.forget(job_id)
+        else:
+            it.scheduler.release(job_id, key)
+    assert order.count("large") >= 15
+
+
+def test_time_without_wishes_is_not_saved_up(machine):
+    """A job that wanted nothing for an hour, and one that comes then, share with those that worked meanwhile."""
+    it = machine(1)
+    it.scheduler.want("b", "first", ONE)
+    it.scheduler.release("b", "first")
+    for number in range(40):
+        it.scheduler.want("a", str(number), ONE)
+    for number in range(10):
+        it.clock.now += 360
+        it.scheduler.release("a", str(number))
+    it.new()
+    for number in range(10):
+        it.scheduler.want("b", str(number), ONE)
+        it.scheduler.want("c", str(number), ONE)
+    running, order = ("a", "10"), []
+    for _ in range(9):
+        it.clock.now += 10
+        it.scheduler.release(*running)
+        ((job_id, key),) = it.new()
+        running = (job_id, str(key))
+        order.append(job_id)
+    assert {job_id: order.count(job_id) for job_id in "abc"} == {"a": 3, "b": 3, "c": 3}
+
+
+def test_a_queue_of_what_does_not_fit_hides_nobody(machine):
+    """Behind a thousand jobs that wait for what somebody else holds, the one that needs none of it starts."""
+    it = machine(1, priorities=(), counters={"gate": 1})
+    for number in range(1002):
+        it.scheduler.know(f"job{number}", priority=0, number=number)
+    gated = Resources(cpus=0, counters={"gate": 1})
+    for number in range(1001):
+        it.scheduler.want_start(f"job{number}", gated)
+    it.scheduler.want_start("job1001", ONE)
+    assert it.new() == [("job0", None), ("job1001", None)]
+
+
 def test_who_uses_more_of_the_machine_gets_fewer_turns(machine):
     """The account is of shares of the machine, not of entries."""
     it = machine(4)
@@ -416,7 +520,7 @@ class RandomRun:
 
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
-        self.scheduler = Scheduler(self.CAPACITY)
+        self.scheduler = Scheduler(self.CAPACITY, gpu_ids=("0",))
         self.scheduler.granted = self.take
         self.known: list[str] = []
         self.held: dict[tuple[str, str | None], Resources] = {}

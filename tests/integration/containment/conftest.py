@@ -1,6 +1,5 @@
 """Attempts of scripts that misbehave, contained in either way that there is, and a check that nothing is left."""
 
-import ctypes
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -17,7 +16,6 @@ from jobd.containment import NOTHING_ASKED, Containment
 from jobd.events import JobEvent
 from jobd.layout import JobDirectory
 from jobd.plan import Binding, PlanEntry
-from jobd.process import reap_orphans
 
 FOLDER = Path(__file__).parent / "awkward"
 JOB = f"awkward-{os.getpid()}"
@@ -102,20 +100,6 @@ class Awkward:
 def _cgroups() -> list[Path]:
     home = cgroup.base()
     return [] if home is None else list((home / "jobd" / JOB).glob("*/"))
-
-
-@pytest.fixture
-def adopting() -> Iterator[None]:
-    """Adopt orphans as a runner does, and fail if the test leaves one behind."""
-    before = set(procfs.orphans())
-    procfs.become_subreaper()
-    yield
-    ctypes.CDLL(None).prctl(36, 0, 0, 0, 0)
-    left = set(procfs.orphans()) - before
-    for stray in filter(None, map(procfs.process, left)):
-        procfs.end_all(lambda stray=stray: [now] if (now := procfs.process(stray.pid)) else [], grace=0)
-    reap_orphans(list(left))
-    assert left == set()
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from jobd.jobs import Job
 from jobd.journal import Journal
 from jobd.launcher import Launcher
 from jobd.layout import StateDirectory
-from jobd.messages import Fork
+from jobd.messages import FlowRunMade, Fork
 from jobd.plan import Capacity
 from jobd.prefect_status import PrefectStatus
 from jobd.preparation import Source, Submission
@@ -95,6 +95,9 @@ class Nursery:
         """Note the wish."""
         self.forks.put_nowait(wish.job_id)
 
+    async def tell(self, made: FlowRunMade) -> None:
+        """Take it for said."""
+
 
 @dataclass
 class Office:
@@ -122,7 +125,7 @@ class Office:
             )
         )
         if not existed:
-            await self.supervisor.enqueue(job)
+            await self.supervisor._launcher.queue(job)  # what `take_on` has done in the background
         return job
 
     async def launched(self) -> str:

@@ -9,10 +9,12 @@ import threading
 import pytest
 
 from jobd import events, procfs, runner
+from jobd import supervisor as supervisor_module
 from jobd.events import FailureKind, JobEvent
 from jobd.fair_share import Lease
 from jobd.messages import Assignment
-from jobd.plan import Resources
+from jobd.plan import Capacity, Resources
+from jobd.room import Room
 from jobd.states import EntryState, JobState
 from jobd.supervisor import MAX_RECOVERIES
 
@@ -63,6 +65,52 @@ def test_more_jobs_than_cpus_wait_in_the_queue(office):
         office.write(jobs[0].id, *DONE)
         office.supervisor.runner_ended(jobs[0].id, runner.EXIT_DONE)
         assert await office.launched() == jobs[2].id
+
+    office(work)
+
+
+def test_a_start_that_breaks_down_is_tried_again(office, monkeypatch: pytest.MonkeyPatch):
+    """Whatever goes wrong in a start, the job is no row for ever: it gets a runner later, and others meanwhile."""
+
+    async def work(office) -> None:
+        monkeypatch.setattr(supervisor_module, "_RETRY_SECONDS", 0.0)
+        write, failures = office.supervisor._launcher._write_assignment, [KeyError("first"), KeyError("second")]
+
+        def fail(*arguments: object) -> None:
+            if failures:
+                raise failures.pop()
+            write(*arguments)
+
+        monkeypatch.setattr(office.supervisor._launcher, "_write_assignment", fail)
+        job = await office.submit()
+        assert await office.launched() == job.id
+        assert (failures, office.scheduler.used().cpus) == ([], 1)
+        other = await office.submit()
+        assert await office.launched() == other.id
+
+    office(work)
+
+
+def test_many_that_start_at_once_are_started_a_few_at_a_time(office, monkeypatch: pytest.MonkeyPatch):
+    """However much room there is, no more than eight jobs are on their way to a runner at a time; all get one."""
+
+    async def work(office) -> None:
+        launch, most, now = office.supervisor._launcher.launch, 0, 0
+
+        async def count(job_id: str) -> None:
+            nonlocal most, now
+            now += 1
+            most = max(most, now)
+            await launch(job_id)
+            now -= 1
+
+        monkeypatch.setattr(office.supervisor._launcher, "launch", count)
+        office.scheduler.hold_back("all are to start at once")
+        office.scheduler._room = Room.of(Capacity(cpus=100))
+        jobs = {(await office.submit()).id for _ in range(20)}
+        office.scheduler.resume("all are to start at once")
+        assert {await office.launched() for _ in jobs} == jobs
+        assert 1 < most <= 8
 
     office(work)
 

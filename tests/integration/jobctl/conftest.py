@@ -374,8 +374,8 @@ class ArtifactService(artifact_service_pb2_grpc.ArtifactServiceServicer):
         yield artifact_service_pb2.DownloadResponse(header=header)
         sent = data[request.offset :]
         for number, start in enumerate(range(0, len(sent), 100_000)):
-            if number == after and how == "unavailable":
-                context.abort(grpc.StatusCode.UNAVAILABLE, "told to")
+            if number == after and how in {"unavailable", "silence"}:
+                JobService(self.daemon)._break(how, context)
             yield artifact_service_pb2.DownloadResponse(data=sent[start : start + 100_000])
         digest = "0" * 64 if how == "damage" else hashlib.sha256(sent).hexdigest()
         whole = ("1" * 64 if how == "wrong whole" else hashlib.sha256(data).hexdigest()) if request.whole_sha256 else ""

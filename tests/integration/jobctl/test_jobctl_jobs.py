@@ -247,3 +247,20 @@ def test_a_watched_list_as_json_says_what_is_gone(daemon, list_watch):
     second = json.loads(process.stdout.readline())
 
     assert [(line["type"], line["job"]["id"]) for line in (first, second)] == [("changed", "jobb"), ("deleted", "jobb")]
+
+
+def test_a_list_on_a_terminal_has_a_line_for_each_job(daemon, terminal, capsys):
+    """A long reason is cut where the terminal ends; it is whole where a program reads it, or wide is asked for."""
+    reason = "it went wrong " * 20
+    failed = job_pb2.Job(id="job0", name="demo", state=job_pb2.JOB_STATE_FAILED)
+    failed.failure.message = reason
+    daemon.listed = [failed]
+
+    code, screen = terminal("list")
+    assert code == 0
+    _, row = screen.splitlines()
+    assert row.startswith("job0")
+    assert (len(row), row[-1]) == (100, "…")
+    assert reason.strip() in terminal("list", "-o", "wide")[1]
+    assert main(["list"]) == 0
+    assert reason.strip() in capsys.readouterr().out

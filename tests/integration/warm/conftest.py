@@ -1,6 +1,5 @@
 """Modules run both ways: started by themselves, and forked from a warm interpreter."""
 
-import ctypes
 import os
 import re
 import select
@@ -8,15 +7,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import pytest
 
-from jobd import invocation, job_cgroup, procfs, warm_process
+from jobd import invocation, job_cgroup, warm_process
 from jobd.artifacts import ArtifactStore
 from jobd.attempt import Attempt, Cancelled, Failed, Succeeded, run_attempt
 from jobd.layout import JobDirectory
 from jobd.plan import Binding, Plan, PlanEntry, PlanStep
-from jobd.process import reap_orphans
 from jobd.warm_hosts import WarmHosts
 from jobd.warm_process import Parked
 
@@ -30,9 +29,9 @@ class Counted(WarmHosts):
 
     forks = 0
 
-    def fork(self, entry: PlanEntry, argv: list[str], env: dict[str, str], log_fd: int) -> Parked | None:  # type: ignore[override]
+    def fork(self, entry: PlanEntry, *how: Any) -> Parked | None:
         """Fork as ever, and count."""
-        parked = super().fork(entry, argv, env, log_fd)
+        parked = super().fork(entry, *how)
         self.forks += parked is not None
         return parked
 
@@ -133,19 +132,11 @@ class Both:
 
 
 @pytest.fixture
-def both(directory: JobDirectory) -> Iterator[Both]:
-    """Adopt orphans as a runner does, and fail if anything is left of the test's processes."""
-    before = set(procfs.orphans())
-    procfs.become_subreaper()
+def both(adopting: None, directory: JobDirectory) -> Iterator[Both]:
+    """Give what runs scripts both ways, and fail if anything is left of the test's processes."""
     with job_cgroup.inhabit(JOB):
         made = Both(directory)
         yield made
         for hosts in made.opened:
             hosts.close()
     assert warm_process.expected == set()
-    ctypes.CDLL(None).prctl(36, 0, 0, 0, 0)
-    left = set(procfs.orphans()) - before
-    for stray in filter(None, map(procfs.process, left)):
-        procfs.end_all(lambda stray=stray: [now] if (now := procfs.process(stray.pid)) else [], grace=0)
-    reap_orphans(list(left))
-    assert left == set()

@@ -78,8 +78,10 @@ class Client:
     token = TOKEN
 
     async def submit(self, **rest: Any) -> job_pb2.Job:
-        """Submit the example."""
-        return (await self.jobs.Submit(self.request(**rest))).job
+        """Submit the example, and wait until it has been queued, for which Submit itself does not wait."""
+        job = (await self.jobs.Submit(self.request(**rest))).job
+        await self.office.settle()
+        return job
 
     def request(self, **rest: Any) -> pb.SubmitRequest:
         """Make the request that submits the example."""

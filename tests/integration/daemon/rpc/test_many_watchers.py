@@ -70,7 +70,7 @@ class Watcher:
             self.cursor = message.cursor
             if message.WhichOneof("message") == "change":
                 yield message.change.event.sequence
-                if message.change.event.WhichOneof("kind") in events.TERMINAL_KINDS:
+                if message.change.event.WhichOneof("kind") in {"job_succeeded", "job_failed", "job_cancelled"}:
                     return
 
 
