@@ -66,7 +66,7 @@ class Guard:
         for stray in sorted(self.living(), key=lambda stray: stray.start_ticks):
             if allowed[stray.command] > 0:
                 allowed[stray.command] -= 1
-            elif not _is_spare(stray):
+            elif not _comes_and_goes(stray):
                 left.append(stray)
         return left
 
@@ -83,16 +83,17 @@ class Guard:
         return Stray(pid, stat[1], command.replace(b"\0", b" ").decode(errors="replace")) if marked else None
 
 
-def _is_spare(stray: Stray) -> bool:
-    """Tell whether it is the runner that a living nursery holds ready, and so belongs to that."""
+def _comes_and_goes(stray: Stray) -> bool:
+    """Tell whether it is a living daemon's that it has now and then: a spare runner, or the recorder."""
     folder = Path(f"/proc/{stray.pid}")
     try:
         parent = folder.joinpath("stat").read_text().rpartition(")")[2].split()[1]
-        nursery = Path(f"/proc/{parent}/cmdline").read_bytes()
+        above = Path(f"/proc/{parent}/cmdline").read_bytes()
         own = folder.joinpath("cmdline").read_bytes()
-        return folder.joinpath("comm").read_text() == "jobd-spare\n" and nursery == own
+        spare = folder.joinpath("comm").read_text() == "jobd-spare\n" and above == own
     except OSError:
         return True  # gone
+    return spare or (b"jobd.recorder" in own and b"\0serve\0" in above)
 
 
 def _read_stat(folder: str) -> tuple[bytes, int] | None:
