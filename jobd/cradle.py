@@ -17,7 +17,7 @@ from typing import NoReturn
 
 from pydantic import TypeAdapter
 
-from jobd import flow, procfs, runner
+from jobd import flow, flow_workers, procfs, runner
 from jobd.failpoints import failpoint
 from jobd.layout import StateDirectory
 from jobd.messages import FlowRunId, FlowRunMade, Fork
@@ -69,7 +69,7 @@ def _run(state: StateDirectory, wish: Fork, line: "_Line") -> int:
 
     status = runner.run_job(state, wish, choose)
     if not wish.plain:
-        flow.drain(_DRAIN_SECONDS)
+        flow_workers.drain(_DRAIN_SECONDS)
     return status
 
 
@@ -77,7 +77,7 @@ def _warm_up() -> bool:
     """Get ready for any job; False when Prefect's server is away: it is tried again later, with another."""
     procfs.call_itself(SPARE)
     try:
-        flow.connect()
+        flow_workers.connect()
     except OSError as error:
         log.debug("spare_not_warm error=%s", error)
         return False

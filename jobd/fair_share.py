@@ -65,6 +65,11 @@ class FairShare:
         """Tell whether it holds or wants anything for its entries: who does not takes no part in the turns."""
         return bool(self.held or self.wishes or self.set_aside)
 
+    @property
+    def rate(self) -> float:
+        """Tell what part of the machine it holds."""
+        return self._rate
+
     def service(self, now: float) -> float:
         """Tell how much it has had by now."""
         return self._service + self._rate * (now - self._at)

@@ -4,7 +4,6 @@ Prefect is the engine and the dashboard, never the memory: how a job ended is wh
 raises although all work was done.
 """
 
-import socket
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
@@ -12,7 +11,6 @@ from copy import copy
 from functools import cache, partial
 from itertools import islice
 from typing import Any
-from urllib.parse import urlsplit
 
 from prefect import Flow, Task, get_run_logger, tags
 from prefect.artifacts import create_link_artifact
@@ -22,7 +20,6 @@ from prefect.context import FlowRunContext, TagsContext
 from prefect.flow_engine import run_flow
 from prefect.futures import PrefectFuture, wait
 from prefect.settings import (
-    PREFECT_API_URL,
     PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED,
     PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
     PREFECT_LOCAL_STORAGE_PATH,
@@ -40,8 +37,6 @@ from jobd.prefect_names import flow_name, flow_run_name, flow_run_tags
 from jobd.prefect_queues import empty_queues_at_once
 from jobd.states import EntryState, JobState
 
-_KNOCK_SECONDS = 0.5
-"""How long a server may take to accept a connection."""
 _SHOWN_LINES = 1000
 """At most this many lines of an entry's log are sent to Prefect; all of them are in the entry's own log."""
 
@@ -144,22 +139,6 @@ def client() -> AbstractContextManager[object]:
     connection would read each other's answers.
     """
     return sharing_client()
-
-
-def connect() -> None:
-    """Start the threads by which Prefect's client sends events and log lines, and have them connect meanwhile.
-
-    They build a TLS context each, whatever the server; the first task run would wait for that. ConnectionError when
-    nobody listens at the server's address: the threads would try for long, and their end would be waited for.
-    """
-    from prefect.events.worker import EventsWorker  # noqa: PLC0415
-    from prefect.logging.handlers import APILogWorker  # noqa: PLC0415
-
-    address = urlsplit(PREFECT_API_URL.value() or "")
-    if address.scheme == "http" and address.hostname:  # others may be reached through a proxy
-        socket.create_connection((address.hostname, address.port or 80), _KNOCK_SECONDS).close()
-    EventsWorker.instance()
-    APILogWorker.instance()
 
 
 _STATES: dict[JobState, Callable[[str], State[Any]]] = {
@@ -266,12 +245,3 @@ def _list_public(run: JobRun) -> None:
 def _literal(text: str) -> str:
     """Keep braces of a name from being read as a template."""
     return text.replace("{", "{{").replace("}", "}}")
-
-
-def drain(seconds: float) -> None:
-    """Send what Prefect's client has queued, for at most about so long, so that no task run stays Running there."""
-    from prefect.events.worker import EventsWorker  # noqa: PLC0415
-    from prefect.logging.handlers import APILogWorker  # noqa: PLC0415
-
-    APILogWorker.drain_all(timeout=seconds)
-    EventsWorker.drain_all(timeout=seconds)

@@ -13,13 +13,17 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from jobd.fair_share import FairShare, Lease, Wish
+from jobd.gpus import Gpus
 from jobd.plan import Capacity, Resources
 from jobd.room import Amounts, Room, amounts
 from jobd.start_queue import StartQueue
-from jobd.turns import Policy, in_order, least_service
+from jobd.turns import Floor, Policy, in_order
 
 _RETURN = "runners of an earlier daemon are awaited"
 Clock = Callable[[], float]
+
+_CATCH_UP = 10.0
+"""What a job may catch up on that others had while it waited for its start, in seconds of the whole machine."""
 
 
 class Scheduler:
@@ -41,13 +45,11 @@ class Scheduler:
         self._policy = policy or Policy()
         self._clock = clock
         self._room = Room.of(capacity)
-        self._gpus = list(gpu_ids)
-        self._free_gpus = list(self._gpus)
+        self._gpus = Gpus(gpu_ids)
         self._jobs: dict[str, FairShare] = {}
         self._active: dict[str, FairShare] = {}
         self._starts = StartQueue()
-        self._floor = 0.0
-        """What the job had that had least when it was last looked: where newcomers, and those who were idle, begin."""
+        self._floor = Floor()
         self._held_back: set[str] = set()
 
     @property
@@ -123,7 +125,8 @@ class Scheduler:
             self._room.take(each)
         share.charge(sum(map(self._room.share, taken)), self._clock())
         share.held = dict(held)
-        self._free_gpus = [gpu for gpu in self._gpus if gpu not in self._taken_gpus()]
+        lent = {gpu for each in self._active.values() for lease in each.held.values() for gpu in lease.gpus or ()}
+        self._gpus.know_lent(lent)
         self._grant()
 
     def release(self, job_id: str, key: str) -> None:
@@ -212,7 +215,7 @@ class Scheduler:
     def _lease(self, share: FairShare, wish: Wish) -> None:
         key = str(wish.key)
         del share.wishes[key]
-        share.held[key] = lease = Lease(wish.resources, self._hand_out(wish.resources.gpus))
+        share.held[key] = lease = Lease(wish.resources, self._gpus.lend(wish.resources.gpus))
         self._room.take(wish.amounts)
         share.begin(self._room.share(wish.amounts), self._clock())
         self.granted(share.job_id, key, lease)
@@ -220,26 +223,16 @@ class Scheduler:
     def _give_back(self, share: FairShare, given: Amounts, gpus: Sequence[str] | None = None) -> None:
         self._room.give(given)
         share.charge(-self._room.share(given), self._clock())
-        self._free_gpus += [gpu for gpu in gpus or () if gpu in self._gpus and gpu not in self._free_gpus]
-
-    def _hand_out(self, count: int) -> tuple[str, ...] | None:
-        if not self._gpus:
-            return None
-        given, self._free_gpus = self._free_gpus[:count], self._free_gpus[count:]
-        return tuple(given)
-
-    def _taken_gpus(self) -> set[str]:
-        return {gpu for share in self._active.values() for lease in share.held.values() for gpu in lease.gpus or ()}
+        self._gpus.take_back(gpus or ())
 
     def _activate(self, share: FairShare) -> None:
         if not share.active:
-            share.level(self._raise_floor(), self._clock())
+            share.level(self._raise_floor() - _CATCH_UP, self._clock())
             share.active = True
             self._active[share.job_id] = share
 
     def _raise_floor(self) -> float:
-        self._floor = least_service(self._active.values(), self._clock(), self._floor)
-        return self._floor
+        return self._floor.raise_to(self._active.values(), self._clock())
 
     def _withdraw(self, share: FairShare) -> None:
         """Take back all that a job holds and wants, but for what is set aside."""

@@ -34,7 +34,7 @@ class _Moment:
     def rank(self, wish: Wish, share: FairShare) -> _Rank:
         """Sort first by priority, then those that run, then who has had least, then newcomers, then the older job.
 
-        Newcomers are level with whoever had least when they came: were they behind it, a job with much to do would keep
+        Newcomers may be level with the one that has had least: were they behind it, a job with much to do would keep
         all others from starting for as long as it takes.
         """
         aged = min(share.priority + int((self.now - wish.since) / self.policy.ageing), self.top)
@@ -69,9 +69,22 @@ def in_order(
             heappush(queue, (moment.rank(following, jobs[following.job_id]), place, following, line))
 
 
-def least_service(shares: Iterable[FairShare], now: float, floor: float) -> float:
-    """Tell what the busy job that has had least has had; never less than `floor`, which is what it was before.
+class Floor:
+    """Where a job begins that comes, or that had nothing to do for a while: what those at work have had meanwhile.
 
-    So it only grows: who had nothing to do for a while, or was not there, saves nothing up for later.
+    It rises as the one that has had least does, and at least as they all do on average: so nothing is saved up for
+    later, and however many come one after another, those that are there have their turns.
     """
-    return max(floor, min((share.service(now) for share in shares if share.busy), default=floor))
+
+    def __init__(self) -> None:
+        """Begin at nothing."""
+        self._floor = self._at = 0.0
+
+    def raise_to(self, shares: Iterable[FairShare], now: float) -> float:
+        """Tell where it stands now, by the jobs that have runners; to be asked before any of them changes."""
+        busy = [share for share in shares if share.busy]
+        if busy:
+            average = self._floor + sum(share.rate for share in busy) * (now - self._at) / len(busy)
+            self._floor = max(average, min(share.service(now) for share in busy))
+        self._at = now
+        return self._floor

@@ -236,3 +236,31 @@ def test_what_a_library_warns_of_is_for_the_entry(both, module: Path):
     """A warning that the script's own import brings about is printed by each entry."""
     module.write_text("import shutil\nimport imp\n")
     assert b"DeprecationWarning" in both.compare(f"{module}").log
+
+
+def test_a_fork_is_born_in_its_cgroup_and_its_runners_child(both, module: Path):
+    """From its first instant it is where it belongs; where there are no cgroups this has nothing to show."""
+    cgroup = job_cgroup.make(f"birth-{os.getpid()}")
+    if cgroup is None:
+        pytest.skip("no cgroup can be made here")
+    entry = both.entry(f"{module}")
+    parked = both.hosts(entry).fork(entry, *both.call(entry), 1, cgroup.path)
+    try:
+        assert parked.placed
+        assert [member.pid for member in cgroup.members()] == [parked.pid]
+        assert int(Path(f"/proc/{parked.pid}/stat").read_text().rpartition(")")[2].split()[1]) == os.getpid()
+        assert os.getsid(parked.pid) == parked.pid
+    finally:
+        parked.drop()
+        job_cgroup.remove(cgroup)
+
+
+def test_a_fork_that_cannot_be_born_in_a_cgroup_is_a_fork_all_the_same(both, module: Path):
+    """Where the kernel refuses, it comes another way, and is to be moved."""
+    entry = both.entry(f"{module}")
+    parked = both.hosts(entry).fork(entry, *both.call(entry), 1, module.parent)
+    try:
+        assert not parked.placed
+        assert os.getsid(parked.pid) == parked.pid
+    finally:
+        parked.drop()
