@@ -6,8 +6,9 @@ A job that has not ended is kept in memory as well, so that asking for it costs 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from sqlalchemy import Connection, Select, select, text
+from sqlalchemy import Column, Connection, Select, select, text
 
 from jobd import rows, schema
 from jobd.changes import Change, ChangeReader, Range, Removed, read_range
@@ -21,6 +22,8 @@ from jobd.live_jobs import Live, LiveJobs
 from jobd.plan import Plan
 from jobd.recent import RecentEvents
 from jobd.states import LIVE_JOB_STATES, TERMINAL_JOB_STATES, ArtifactState, JobState
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +125,7 @@ class Archive:
     def plan(self, job_id: str) -> Plan:
         """Give a job's plan; JobNotFoundError when there is none."""
         with self._reader.connect() as connection:
-            text = connection.scalar(select(schema.jobs.c.plan).where(schema.jobs.c.id == job_id))
+            text = connection.scalar(_made_of(job_id, schema.plans.c.plan))
         if text is None:
             raise JobNotFoundError(f"there is no job {job_id!r}")
         return Plan.model_validate_json(text)
@@ -130,7 +133,7 @@ class Archive:
     def document(self, job_id: str) -> bytes:
         """Give a job's file as it came; JobNotFoundError when there is no such job."""
         with self._reader.connect() as connection:
-            document = connection.scalar(select(schema.jobs.c.document).where(schema.jobs.c.id == job_id))
+            document = connection.scalar(_made_of(job_id, schema.plans.c.document))
         if document is None:
             raise JobNotFoundError(f"there is no job {job_id!r}")
         return bytes(document)
@@ -190,9 +193,8 @@ class Archive:
 
     def ended(self) -> tuple[Job, ...]:
         """Give every job that has ended, oldest first, without its parts."""
-        columns = [column for column in schema.jobs.c if column.name not in ("document", "plan")]
         states = [state.value for state in TERMINAL_JOB_STATES]
-        query = select(*columns).where(schema.jobs.c.state.in_(states)).order_by(schema.jobs.c.number)
+        query = select(schema.jobs).where(schema.jobs.c.state.in_(states)).order_by(schema.jobs.c.number)
         with self._reader.connect() as connection:
             return tuple(map(rows.to_job, connection.execute(query).mappings()))
 
@@ -246,3 +248,8 @@ def find_request(connection: Connection, request_id: str, request_digest: str) -
             hint="use a new request_id for a new job",
         )
     return str(row.id)
+
+
+def _made_of(job_id: str, column: Column[T]) -> Select[T]:
+    """Ask for what a job was made of."""
+    return select(column).join_from(schema.plans, schema.jobs).where(schema.jobs.c.id == job_id)

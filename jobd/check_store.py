@@ -79,14 +79,18 @@ def stored_jobs(path: Path) -> Iterator[tuple[StoredJob, Finding | None]]:
 
 
 def _read(connection: Connection, number: int) -> tuple[StoredJob, Finding | None] | None:
-    row = connection.execute(select(schema.jobs).where(schema.jobs.c.number == number)).mappings().one_or_none()
+    jobs, plans = schema.jobs, schema.plans
+    query = select(jobs, plans.c.plan).join_from(jobs, plans, isouter=True).where(jobs.c.number == number)
+    row = connection.execute(query).mappings().one_or_none()
     if row is None:
         return None  # deleted in between
     entries, artifacts = (
         connection.execute(select(table).where(table.c.job == number).order_by(table.c.place)).mappings().all()
         for table in (schema.entries, schema.artifacts)
     )
-    stored = StoredJob(job=rows.to_job(row, entries, artifacts), plan=row["plan"], journal_offset=row["journal_offset"])
+    stored = StoredJob(
+        job=rows.to_job(row, entries, artifacts), plan=row["plan"] or "", journal_offset=row["journal_offset"]
+    )
     return stored, _check_history(connection, number, stored)
 
 

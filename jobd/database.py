@@ -8,7 +8,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 
 from jobd.errors import StorageError
 
-HEAD = "0003"
+HEAD = "0004"
 """The migration that makes this version's schema."""
 
 _QUICK_CHECK_BYTES = 64 << 20

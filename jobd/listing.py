@@ -1,4 +1,4 @@
-"""Finding jobs, newest first. Only indexes are searched: a row holds the job file, and may be 2 MiB long."""
+"""Finding jobs, newest first. Only indexes are searched, as there may be very many rows."""
 
 import heapq
 from collections.abc import Iterable, Sequence
@@ -11,7 +11,6 @@ from jobd.job_filter import JobFilter, LabelSelector
 from jobd.states import JobState
 
 _LAST_LETTER = "\U0010ffff"
-_SHOWN = tuple(column for column in schema.jobs.c if column.name not in ("document", "plan"))
 
 
 def find_numbers(connection: Connection, wanted: JobFilter, *, size: int, before: int | None) -> list[int]:
@@ -26,7 +25,7 @@ def read_rows(connection: Connection, numbers: Sequence[int]) -> Sequence[RowMap
     """Read what a list shows of jobs, in the order of their numbers."""
     if not numbers:
         return []
-    query = select(*_SHOWN).where(schema.jobs.c.number.in_(numbers))
+    query = select(schema.jobs).where(schema.jobs.c.number.in_(numbers))
     rows = {row["number"]: row for row in connection.execute(query).mappings()}
     return [rows[number] for number in numbers if number in rows]
 

@@ -16,9 +16,10 @@ _MOST_REMOVALS = 50_000
 """So many removals are told to who watches all jobs; a watcher that comes later than that must list them anew."""
 
 
-def add_job(connection: Connection, job: Job, values: rows.Row) -> int:
-    """Write a job with its parts and these values of its row; give its number."""
+def add_job(connection: Connection, job: Job, values: rows.Row, made_of: rows.Row) -> int:
+    """Write a job with its parts, these values of its row, and its file and plan; give its number."""
     number: int = connection.execute(insert(schema.jobs).values(values)).inserted_primary_key[0]  # type: ignore[index]
+    connection.execute(insert(schema.plans).values(made_of | {"job": number}))
     insert_rows(connection, schema.job_labels, rows.label_rows(number, job))
     add_parts(connection, number, job)
     return number

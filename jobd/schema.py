@@ -24,8 +24,6 @@ jobs = Table(
     Column("request_id", Text, unique=True, comment="chosen by the client; null when it chose none"),
     Column("request_digest", Text, nullable=False, comment="sha256 of what was asked for"),
     Column("retry_of", Text, nullable=False, comment="the id of the job that it retries; empty when it is no retry"),
-    Column("document", LargeBinary, nullable=False, comment="the job file as it came"),
-    Column("plan", Text, nullable=False, comment="a Plan as JSON"),
     Column("name", Text, nullable=False),
     Column("version", Text, nullable=False),
     Column(
@@ -50,12 +48,21 @@ jobs = Table(
     Column("ended_entry_count", Integer, nullable=False),
     Column("recorded", Integer, nullable=False, comment="1 when Prefect's record of it is known to be complete"),
     Column("journal_offset", Integer, nullable=False, comment="bytes of its journal that were taken in"),
-    # With all that a list can ask for, so that it need not read rows, which hold whole job files.
+    # With all that a list can ask for, so that it need not read rows.
     Index("jobs_by_state", "state", "number", "name", "owner", "submitted"),
     Index("jobs_by_name", "name", "number"),
     Index("jobs_unrecorded", "number", sqlite_where=text("recorded = 0")),
     Index("jobs_listed", "number", "state", "name", "owner", "submitted"),
     sqlite_autoincrement=True,
+)
+
+# Apart from the job's row: SQLite writes a row anew for whatever changes in it, and a plan may have millions of bytes.
+plans = Table(
+    "plans",
+    metadata,
+    Column("job", Integer, ForeignKey("jobs.number", ondelete="CASCADE"), primary_key=True),
+    Column("document", LargeBinary, nullable=False, comment="the job file as it came"),
+    Column("plan", Text, nullable=False, comment="a Plan as JSON"),
 )
 
 job_labels = Table(

@@ -180,10 +180,9 @@ class Store(Archive):
         values = rows.new_job_row(acceptance.job) | {
             "request_id": acceptance.request_id or None,
             "request_digest": acceptance.request_digest,
-            "document": acceptance.document,
-            "plan": acceptance.plan.model_dump_json(),
         }
-        before = Live(recording.add_job(connection, acceptance.job, values), acceptance.job)
+        made_of = {"document": acceptance.document, "plan": acceptance.plan.model_dump_json()}
+        before = Live(recording.add_job(connection, acceptance.job, values, made_of), acceptance.job)
         return self._record(connection, before, acceptance.first, {}), False
 
     def _find(self, connection: Connection, job_id: str) -> Live:

@@ -25,7 +25,7 @@ def load(state: Path, job_id: str) -> Stored | None:
     connection = sqlite3.connect(f"file:{state / 'jobd.db'}?mode=ro", uri=True, timeout=30)
     connection.row_factory = sqlite3.Row
     try:
-        found = connection.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone()
+        found = connection.execute("SELECT * FROM jobs JOIN plans ON job = number WHERE id = ?", (job_id,)).fetchone()
         if found is None:
             return None
         entries, artifacts = (
