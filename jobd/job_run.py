@@ -14,7 +14,8 @@ from typing import Protocol
 
 from jobd import events
 from jobd.artifacts import ArtifactStore
-from jobd.attempt import Attempt, Cancelled, Failed, Succeeded, run_attempt
+from jobd.attempt import Attempt, Cancelled, Failed, Succeeded
+from jobd.attempt_run import run_attempt
 from jobd.backoff import delay_before
 from jobd.errors import JobdError
 from jobd.events import Failure, FailureKind, JobEvent, Occurrence

@@ -15,7 +15,8 @@ from types import FrameType
 
 from jobd import events, job_cgroup, procfs
 from jobd.artifacts import ArtifactStore, copy_in
-from jobd.attempt import Attempt, Cancelled, Failed, Succeeded, run_attempt
+from jobd.attempt import Attempt, Cancelled, Failed, Succeeded
+from jobd.attempt_run import run_attempt
 from jobd.backoff import delay_before
 from jobd.capacity import parse_capacity
 from jobd.catalog import Module

@@ -14,7 +14,8 @@ import pytest
 
 from jobd import journal, procfs
 from jobd.artifacts import ArtifactStore
-from jobd.attempt import Attempt, Cancelled, Failed, Succeeded, run_attempt
+from jobd.attempt import Attempt, Cancelled, Failed, Succeeded
+from jobd.attempt_run import run_attempt
 from jobd.events import EntryFailed, EntryProgress, EntryStarted, FailureKind, JobEvent, Occurrence
 from jobd.layout import JobDirectory
 from jobd.plan import PlanEntry

@@ -11,7 +11,8 @@ import pytest
 
 from jobd import cgroup, job_cgroup, procfs
 from jobd.artifacts import ArtifactStore
-from jobd.attempt import Attempt, Cancelled, Failed, Succeeded, run_attempt
+from jobd.attempt import Attempt, Cancelled, Failed, Succeeded
+from jobd.attempt_run import run_attempt
 from jobd.containment import NOTHING_ASKED, Containment
 from jobd.events import JobEvent
 from jobd.layout import JobDirectory

@@ -13,7 +13,8 @@ import pytest
 
 from jobd import invocation, job_cgroup, warm_process
 from jobd.artifacts import ArtifactStore
-from jobd.attempt import Attempt, Cancelled, Failed, Succeeded, run_attempt
+from jobd.attempt import Attempt, Cancelled, Failed, Succeeded
+from jobd.attempt_run import run_attempt
 from jobd.layout import JobDirectory
 from jobd.plan import Binding, Plan, PlanEntry, PlanStep
 from jobd.warm_hosts import WarmHosts
