@@ -13,6 +13,7 @@ from time import time
 from typing import Protocol
 
 from jobd import events
+from jobd.artifact_uses import ArtifactUses
 from jobd.artifacts import ArtifactStore
 from jobd.attempt import Attempt, Cancelled, Failed, Succeeded
 from jobd.attempt_run import run_attempt
@@ -101,9 +102,7 @@ class JobRun:
             self._stop = _Stop(JobState.FAILED, where + failure.message, failure)
         self._attempts: dict[Key, int] = {(step, entry): count for step, entry, count in assignment.attempts}
         self._started = assignment.started
-        self._present = set(assignment.present)
-        self._public = {artifact.name for artifact in plan.artifacts if artifact.public}
-        self._consumers = {artifact.name: set(artifact.consumers) - self._ended.keys() for artifact in plan.artifacts}
+        self._uses = ArtifactUses(plan, present=assignment.present, ended=self._ended.keys())
 
     @property
     def verdict(self) -> JobState | None:
@@ -214,7 +213,8 @@ class JobRun:
         ]
         succeeded = events.EntrySucceeded(step=entry.step, entry=entry.name, attempt=number, usage=outcome.usage)
         self._record(*published, succeeded, durable=True)
-        self._mark_ended(entry, EntryState.SUCCEEDED, frozenset(outcome.outputs))
+        self._uses.note_success(entry, outcome.outputs)
+        self._mark_ended(entry, EntryState.SUCCEEDED)
         self._remove_unneeded(name for binding in entry.inputs for name in binding.artifacts)
         return EntryState.SUCCEEDED, f"attempt {number} succeeded"
 
@@ -265,34 +265,14 @@ class JobRun:
         if not self._link.wait_cancelled(delay):
             self._record(events.EntryWaiting(step=entry.step, entry=entry.name))
 
-    def _mark_ended(self, entry: PlanEntry, state: EntryState, made: frozenset[str] = frozenset()) -> None:
-        key = (entry.step, entry.name)
+    def _mark_ended(self, entry: PlanEntry, state: EntryState) -> None:
         with self._lock:
-            self._ended[key] = state
-            self._present |= made
-            if state is EntryState.SUCCEEDED:
-                for binding in entry.inputs:
-                    for name in binding.artifacts:
-                        self._consumers[name].discard(key)
+            self._ended[entry.step, entry.name] = state
 
     # -- artifacts ---------------------------------------------------------------------------------------------
 
     def _remove_unneeded(self, used: Iterable[str]) -> None:
-        """Remove, of these, what is not public and has had all its consumers."""
-        with self._lock:
-            names = [
-                name
-                for name in dict.fromkeys(used)
-                if name in self._present and name not in self._public and not self._consumers[name]
-            ]
-            self._present.difference_update(names)
-        self._remove(names, "its last consumer has succeeded")
-
-    def _remove_rest(self) -> None:
-        with self._lock:
-            names = sorted(self._present - self._public)
-            self._present.difference_update(names)
-        self._remove(names, "the job has succeeded and it is not public")
+        self._remove(self._uses.give_up_unneeded(used), "its last consumer has succeeded")
 
     def _remove(self, names: list[str], reason: str) -> None:
         for name in names:
@@ -360,7 +340,7 @@ class JobRun:
             self._skip_entry(entry, self._stop.reason if self._stop else "")
         self._clear()
         if self._stop is None:
-            self._remove_rest()
+            self._remove(self._uses.give_up_rest(), "the job has succeeded and it is not public")
             verdict: JobEvent = events.JobSucceeded()
         elif self._stop.state is JobState.CANCELLED:
             verdict = events.JobCancelled(reason=self._stop.reason)
