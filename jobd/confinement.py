@@ -10,7 +10,7 @@ from jobd.artifacts import OutputError
 from jobd.containment import Containment
 from jobd.errors import JobdError
 from jobd.events import FailureKind
-from jobd.limits import Limits
+from jobd.limits import Limits, can_prefix
 from jobd.masking import Mask, MaskedLog
 from jobd.module_log import ModuleLog, tail
 from jobd.plan import PlanEntry
@@ -61,7 +61,7 @@ class Confinement:
     def command(self, words: Sequence[str], limits: Limits, *, data: bool) -> list[str]:
         """Give the command that runs this one, held back; with `data` its memory has to be limited by rlimits too."""
         user = self.containment.user
-        bounds = other_user.limit(limits.words(data=data)) if user is not None else []
+        bounds = limits.prefix(data=data) if self._born_limited else []
         inner = other_user.prefix(user) if user is not None else []
         if (kind := self.entry.sandbox) is None:
             return [*bounds, *inner, *words]
@@ -92,6 +92,15 @@ class Confinement:
                 raise OutputError(FailureKind.INVALID_OUTPUT, "the folder for its outputs is not the one it was given")
         if (user := self.containment.user) is not None and (self.scratch / "out").exists():
             other_user.take_back(user, self.scratch / "out")
+
+    @property
+    def _born_limited(self) -> bool:
+        """Whether it is started under its limits, as another user's must be.
+
+        Those in a sandbox are as well, where that can be done: they are grandchildren, and quicker than whoever looks
+        for them on a busy machine.
+        """
+        return self.containment.user is not None or (self.entry.sandbox is not None and can_prefix())
 
     @property
     def _place(self) -> sandbox.Place:

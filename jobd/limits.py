@@ -2,6 +2,7 @@
 
 import contextlib
 import resource
+import shutil
 from dataclasses import dataclass
 
 from jobd import procfs
@@ -10,6 +11,8 @@ OPEN_FILES = 4096
 """Files that a process may hold open."""
 PROCESSES = 4096
 """Processes and threads that an entry may have, where a cgroup can count them; a user's count is no entry's."""
+
+_PROGRAM = "prlimit"
 
 _OOM_SCORE = 500
 """When the machine runs out of memory, the kernel ends modules before the daemon and its runners."""
@@ -26,11 +29,20 @@ class Limits:
     inherited: bool = False
     """Whether its processes are born under them, as those of another user must be; then they are not put under them."""
 
-    def words(self, *, data: bool) -> list[str]:
-        """Give them as the program prlimit takes them; with `data` the memory too."""
-        found = ["--core=0", f"--nofile={OPEN_FILES}"]
-        found += [f"--fsize={self.file_size}"] if self.file_size else []
-        return found + ([f"--data={self.memory}"] if data and self.memory else [])
+    def prefix(self, *, data: bool) -> list[str]:
+        """Give the words that, put before the words of a command, have it run under them; with `data` the memory too.
+
+        To put another user's processes under limits later takes a right (CAP_SYS_RESOURCE) that root in a container
+        has not.
+        """
+        words = [shutil.which(_PROGRAM) or _PROGRAM, "--core=0"]
+        words += [f"--nofile={_most(OPEN_FILES, resource.getrlimit(resource.RLIMIT_NOFILE))}"]
+        words += (
+            [f"--fsize={_most(self.file_size, resource.getrlimit(resource.RLIMIT_FSIZE))}"] if self.file_size else []
+        )
+        if data and self.memory:
+            words.append(f"--data={_most(self.memory, resource.getrlimit(resource.RLIMIT_DATA))}")
+        return [*words, "--"]
 
     def apply(self, pid: int, *, data: bool) -> None:
         """Limit a process; with `data` its memory too, for want of a cgroup that does. One that has ended is no error.
@@ -57,7 +69,17 @@ class Limits:
 NO_LIMITS = Limits()
 
 
+def can_prefix() -> bool:
+    """Tell whether a command can be run under limits from its beginning."""
+    return shutil.which(_PROGRAM) is not None
+
+
 def _cap(pid: int, kind: int, most: int) -> None:
-    _soft, hard = resource.prlimit(pid, kind)
-    value = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    value = _most(most, resource.prlimit(pid, kind))
     resource.prlimit(pid, kind, (value, value))
+
+
+def _most(wanted: int, now: tuple[int, int]) -> int:
+    """Give what is wanted, or less where the limit that there is, soft and hard, allows no more."""
+    _soft, hard = now
+    return wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)

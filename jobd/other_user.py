@@ -45,14 +45,6 @@ def check_reach(user: User, places: Iterable[Path]) -> None:
                 raise ConfigError(message, hint=f"chmod o+x {folder}, or choose another place")
 
 
-def limit(words: Iterable[str]) -> list[str]:
-    """Give the words that, put before the words of a command, have it run under limits, given as prlimit takes them.
-
-    To put the user's processes under limits later takes a right (CAP_SYS_RESOURCE) that root in a container has not.
-    """
-    return [shutil.which("prlimit") or "prlimit", *words, "--"]
-
-
 def prefix(user: User) -> list[str]:
     """Give the words that, put before the words of a command, have it run as the user, with no other group."""
     program = shutil.which("setpriv") or "setpriv"
