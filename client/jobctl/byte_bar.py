@@ -4,9 +4,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-
 from jobctl.terminal import can_redraw, escape
 
 
@@ -16,6 +13,10 @@ def show_bytes(label: str, total: int) -> Iterator[Callable[[int], None]]:
     if not can_redraw(sys.stderr):
         yield lambda _count: None
         return
+    # Loaded for those who look only: it takes as long as a small upload.
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn  # noqa: PLC0415
+
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(escape(label), total=total or None)

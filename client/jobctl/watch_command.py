@@ -11,7 +11,6 @@ from jobctl.display import Display, JsonDisplay
 from jobctl.errors import JobctlError, TimedOutError, UsageError
 from jobctl.exit_codes import ExitCode
 from jobctl.job_view import JobView
-from jobctl.live import LiveDisplay
 from jobctl.plain import PlainDisplay
 from jobctl.session import connect
 from jobctl.states import exit_code_of, is_terminal
@@ -36,7 +35,11 @@ def choose_display(arguments: Arguments, stream: TextIO) -> Display:
     """Choose lines of JSON, the live view on a terminal that can do it, or plain lines; `stream` is for text."""
     if arguments.json:
         return JsonDisplay(sys.stdout)
-    return LiveDisplay(stream, color=not arguments.no_color) if can_redraw(stream) else PlainDisplay(stream)
+    if not can_redraw(stream):
+        return PlainDisplay(stream)
+    from jobctl.live import LiveDisplay  # noqa: PLC0415 - what it draws with is loaded for those who look only
+
+    return LiveDisplay(stream, color=not arguments.no_color)
 
 
 def follow(
