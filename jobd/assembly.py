@@ -102,6 +102,7 @@ async def lay_base(config: Config, state: StateDirectory, log: FilteringBoundLog
         state.database, changed=bells.ring_from_thread, told=telemetry.tell, measured=telemetry.measure_commit
     )
     prefect = await choose_prefect(config, state, log)
+    prefect.needed = lambda: store.live_count() > 0
     api = PrefectApi(prefect.api_url, auth=prefect.auth, key=prefect.key)
     return Base(
         config=config,

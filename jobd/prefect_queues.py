@@ -65,7 +65,10 @@ async def _send_lines(worker: APILogWorker) -> None:
     going_on = True
     while going_on:
         batch: list[dict[str, Any]] = []
-        size, most, deadline = 0, worker.max_batch_size, get_deadline(worker.min_interval)
+        size, most = 0, worker.max_batch_size
+        # For the first line as long as it takes, unlike as shipped: who has nothing to send need not wake.
+        waiting.extend(() if waiting else await _take(worker))
+        deadline = get_deadline(worker.min_interval)
         while going_on and size < most:
             try:
                 waiting.extend(() if waiting else await _take(worker, get_timeout(deadline)))

@@ -19,11 +19,11 @@ from jobd.prefect_api import PrefectApi
 from jobd.prefect_login import load_auth
 from jobd.prefect_pidfile import end_leftover, read_pid_file
 from jobd.prefect_settings import EXIT_PORT_TAKEN, HOST, ServerPlace, server_environment
-from jobd.prefect_status import Prefect, PrefectStatus, Readiness
+from jobd.prefect_status import Prefect, PrefectStatus, Readiness, always
 
 __all__ = ["Prefect", "PrefectServer", "PrefectStatus", "RemotePrefect"]
 
-_STARTING_POLL, _STEADY_POLL = 0.2, 3.0
+_STARTING_POLL, _STEADY_POLL, _IDLE_POLL = 0.2, 3.0, 10.0
 """Seconds between two questions after the server's health, before and after the first good answer."""
 _ANSWER_SECONDS = 5.0
 """How long a server may take to say that it is well; a burst of events makes it slow, so this is generous."""
@@ -50,6 +50,7 @@ class PrefectServer:
         self.api_url = self._place.api_url
         self.ui_url = self._place.ui_url
         self.auth, self.key = load_auth(self._place.auth_file), ""
+        self.needed = always
 
     @property
     def status(self) -> PrefectStatus:
@@ -136,7 +137,8 @@ class PrefectServer:
                     self._bound_log()
                 elif seen:
                     self._readiness.say("Prefect's server does not answer")
-                await asyncio.sleep(_STEADY_POLL if self.status.ready else _STARTING_POLL)
+                steady = _STEADY_POLL if self.needed() else _IDLE_POLL
+                await asyncio.sleep(steady if self.status.ready else _STARTING_POLL)
 
     async def _answers(self, process: Process, api: PrefectApi) -> bool:
         """Ask once; what answers counts only when it is our own process that holds the port."""
@@ -184,6 +186,7 @@ class RemotePrefect:
         self.api_url = api_url.rstrip("/")
         self.ui_url = self.api_url.removesuffix("/api")
         self.auth, self.key = auth, key
+        self.needed = always
         self._api = partial(PrefectApi, self.api_url, auth=auth, key=key, timeout=_ANSWER_SECONDS)
         self._log = log
         self._readiness = Readiness(f"Prefect's server at {self.api_url} was not asked yet")
@@ -202,7 +205,8 @@ class RemotePrefect:
         async with self._api() as api:
             while True:
                 await self._ask(api)
-                await asyncio.sleep(_STEADY_POLL if self.status.ready else _STARTING_POLL * 5)
+                steady = _STEADY_POLL if self.needed() else _IDLE_POLL
+                await asyncio.sleep(steady if self.status.ready else _STARTING_POLL * 5)
 
     async def _ask(self, api: PrefectApi) -> None:
         """Ask once, and tell changes to the log."""

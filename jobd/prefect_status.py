@@ -3,6 +3,7 @@
 import asyncio
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -27,6 +28,8 @@ class Prefect(Protocol):
     """`user:password`, where it wants one."""
     key: str
     """An API key, where it wants that instead."""
+    needed: Callable[[], bool]
+    """Says whether anybody waits for it now; while nobody does, it is asked seldom how it is."""
 
     @property
     def status(self) -> PrefectStatus:
@@ -37,6 +40,11 @@ class Prefect(Protocol):
 
     async def wait_ready(self) -> None:
         """Return as soon as it answers."""
+
+
+def always() -> bool:
+    """Say that somebody waits."""
+    return True
 
 
 class Readiness:
