@@ -14,6 +14,14 @@ def _living(pid: str) -> bool:
         return False
 
 
+def is_gone(pid: int) -> bool:
+    """Tell whether no thread of a process lives: one on its way out shows no command, and has files open yet."""
+    try:
+        return not any(_living(f"{pid}/task/{name}") for name in os.listdir(f"/proc/{pid}/task"))  # noqa: PTH208 - quick
+    except OSError:
+        return True
+
+
 def marked(job_ids: set[str]) -> dict[int, str]:
     """Find every process that inherited the environment of a module of these jobs."""
     found = {}

@@ -62,7 +62,9 @@ class Machine:
         """End every process of the state directory in no order; then forget what a boot forgets."""
         self.reboots.append(time.time())
         deadline = time.monotonic() + 30
-        while living := self._living():
+        killed: set[int] = set()
+        while living := self._living() | {pid for pid in killed if not processes.is_gone(pid)}:
+            killed |= living
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{living} outlive SIGKILL")
             for pid in living:
