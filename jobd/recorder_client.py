@@ -95,7 +95,7 @@ class RecorderClient:
         except TimeoutError:
             await self._end()
             raise PrefectApiError("the recorder hung, and was killed") from None
-        if not line:
+        if not line.endswith(b"\n"):  # it died before its answer, or in the middle of it
             await self._end()
             raise PrefectApiError("the recorder died", hint=f"{self._state.recorder_log} may tell why")
         compared = FROM_RECORDER.validate_json(line)
