@@ -1,10 +1,11 @@
 """Something that is looked at all the time while something else is measured."""
 
 import threading
+from abc import ABC, abstractmethod
 from typing import Self
 
 
-class Sampler:
+class Sampler(ABC):
     """Calls `look` in a thread of its own within the block, again and again."""
 
     pause_seconds: float
@@ -14,9 +15,9 @@ class Sampler:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._look_on)
 
+    @abstractmethod
     def look(self) -> None:
-        """Look once; for those who inherit to say."""
-        raise NotImplementedError
+        """Look once."""
 
     def __enter__(self) -> Self:
         self._thread.start()
