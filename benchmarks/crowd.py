@@ -1,19 +1,20 @@
 """P10: many jobs at once: whether each gets its share, and whether Submit still answers."""
 
 import statistics
-import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Self
-
-import grpc
 
 from benchmarks.bench import Bench
 from benchmarks.daemon import BenchmarkError, Daemon
 from benchmarks.row import Row, row
 from benchmarks.run import JobRun, follow
+from benchmarks.submitting import OVER, READY, submit_many
 from benchmarks.workload import copies, gated, job
 
 _PAUSE_SECONDS, _OTHERS = 0.1, 200
@@ -34,11 +35,11 @@ def _measure_once(bench: Bench, jobs: int, entries: int, gate: Path) -> "_Crowd"
     with bench.serving("--capacity=cpus=2.001,gate=1") as daemon:  # what the holder takes beside the usual two
         daemon.run(job("warming", copies(4), copies=True), daemon.copy_input())
         daemon.submit(job("holder", [{**gated(gate), "resources": {"cpus": 0.001, "counters": {"gate": 1}}}]))
-        with _Submitter(daemon, gate) as submitter:
+        with _submitting(daemon, gate) as others:
             runs = _run_all(daemon, job("crowd", copies(entries), copies=True), jobs)
         daemon.stop()  # while it is away, the holder ends and nobody follows it
         gate.touch()
-    return _Crowd(runs, [*submitter.taken, *((run.answered - run.begun) * 1000 for run in runs)])
+    return _Crowd(runs, [*others, *((run.answered - run.begun) * 1000 for run in runs)])
 
 
 def _run_all(daemon: Daemon, document: bytes, count: int) -> list[JobRun]:
@@ -117,32 +118,32 @@ def _rows(crowds: list[_Crowd], what: str) -> list[Row]:
     ]
 
 
-class _Submitter:
-    """Submits jobs that wait for the gate, one after another with a pause, within the block."""
+@contextmanager
+def _submitting(daemon: Daemon, gate: Path) -> Iterator[list[float]]:
+    """Have a process submit jobs that wait for the gate, within the block; the list then has what each took, in ms."""
+    context = get_context("spawn")
+    ours, theirs = context.Pipe()
+    document, taken = job("waiting", [gated(gate)]), list[float]()
+    process = context.Process(target=submit_many, args=(daemon.address, document, _OTHERS, _PAUSE_SECONDS, theirs))
+    process.start()
+    theirs.close()
+    try:
+        _told(ours)
+        yield taken
+        ours.send(OVER)
+        taken += _told(ours)
+    finally:
+        process.kill()
+        process.join()
 
-    def __init__(self, daemon: Daemon, gate: Path) -> None:
-        self.taken: list[float] = []
-        """The milliseconds of each submit."""
-        self._daemon, self._document = daemon, job("waiting", [gated(gate)])
-        self._over = threading.Event()
-        self._failure: grpc.RpcError | None = None
-        self._thread = threading.Thread(target=self._submit)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, error: object, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-        if self._failure is not None and error is None:
-            raise BenchmarkError(f"a submit among the crowd failed: {self._failure}")
-
-    def _submit(self) -> None:
-        try:
-            while len(self.taken) < _OTHERS and not self._over.wait(_PAUSE_SECONDS):
-                begun = time.perf_counter()
-                self._daemon.submit(self._document)
-                self.taken.append((time.perf_counter() - begun) * 1000)
-        except grpc.RpcError as error:
-            self._failure = error
+def _told(pipe: "Connection[object, object]") -> list[float]:
+    try:
+        answer = pipe.recv()
+    except EOFError:
+        answer = "its process died"
+    if isinstance(answer, list):
+        return answer
+    if answer != READY:
+        raise BenchmarkError(f"a submit among the crowd failed: {answer}")
+    return []

@@ -14,7 +14,7 @@ from functools import partial
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from jobd import __version__, cgroup, job_cgroup, reserve, state_lock, systemd
+from jobd import __version__, cgroup, job_cgroup, processor_share, reserve, state_lock, systemd
 from jobd.access import AccessFile
 from jobd.assembly import Base, Engine, Front, build_engine, build_front, lay_base, open_telemetry
 from jobd.config import Config
@@ -45,6 +45,7 @@ async def serve(config: Config) -> None:
     with state_lock.hold(state):
         cgroup.step_aside()  # before anything is started
         log.info("containment", how=job_cgroup.describe())
+        log.info("processor_share", before_jobs=processor_share.take_more())
         stop = _stop_on_signals()
         async with _running(config, state, manager, log):
             await stop.wait()

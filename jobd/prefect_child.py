@@ -83,8 +83,10 @@ def _run(place: ServerPlace, listener: socket.socket) -> None:
 
     from jobd.prefect_guard import LocalPagesOnly  # noqa: PLC0415 - after the port is taken
     from jobd.prefect_inserts import compile_inserts_once  # noqa: PLC0415 - after the port is taken
+    from jobd.prefect_writes import take_turns  # noqa: PLC0415 - after the port is taken
 
     compile_inserts_once()
+    take_turns()
 
     # Prefect ships two dashboards. The newer contains a session recorder, and the older advertises it where it exists.
     prefect.__ui_v2_static_path__ = place.directory / "no-second-dashboard"

@@ -5,6 +5,8 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
 
 from jobd.call_limits import CallLimits
 from jobd.catalog import Catalog
@@ -68,9 +70,7 @@ class Submissions:
                 return earlier, True
         self._reserve.check()
         with self._queue.take():
-            acceptance = await asyncio.to_thread(self._prepare, submission)
-            failpoint("submit.copied")
-            job, existed = await self._accept(acceptance)
+            job, existed = await self._accept(partial(self._prepare, submission))
         failpoint("submit.accepted")
         if not existed and any(source.upload_id for source in submission.inputs.values()):
             await asyncio.to_thread(self._release_uploads, submission)
@@ -82,17 +82,28 @@ class Submissions:
     def _prepare(self, submission: Submission) -> Acceptance:
         return self._preparation.prepare(submission, self._plan(submission.document), self._digest(submission))
 
-    async def _accept(self, acceptance: Acceptance) -> tuple[Job, bool]:
-        """Put a prepared job on record; its folder goes when that fails, or when it was there before."""
+    async def _accept(self, prepare: Callable[[], Acceptance]) -> tuple[Job, bool]:
+        """Put a job on record that `prepare` gets ready; its folder goes when that fails, or it was there before."""
+        acceptance, recorded = await asyncio.to_thread(self._hand_over, prepare)
         folder = self._state.job(acceptance.job.id).root
         try:
-            job, existed = await asyncio.wrap_future(self._store.accept(acceptance))
+            job, existed = await asyncio.wrap_future(recorded)
         except BaseException:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
             raise
         if existed:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         return job, existed
+
+    def _hand_over(self, prepare: Callable[[], Acceptance]) -> tuple[Acceptance, "Future[tuple[Job, bool]]"]:
+        """Get a job ready and ask the writer to put it on record, without a turn of the event loop in between."""
+        acceptance = prepare()
+        failpoint("submit.copied")
+        try:
+            return acceptance, self._store.accept(acceptance)
+        except BaseException:
+            shutil.rmtree(self._state.job(acceptance.job.id).root, ignore_errors=True)
+            raise
 
     async def retry(self, job_id: str, request_id: str, *, owner: str = "") -> tuple[Job, bool]:
         """Take on a new job, `owner`'s, that goes on where an ended one stopped; the second value says if it existed.
@@ -105,8 +116,7 @@ class Submissions:
             return earlier, True
         self._reserve.check()
         with self._queue.take():
-            prepare = self._preparation.prepare_retry
-            return await self._accept(await asyncio.to_thread(prepare, job_id, request_id, digest, owner))
+            return await self._accept(partial(self._preparation.prepare_retry, job_id, request_id, digest, owner))
 
     async def delete(self, job_id: str) -> None:
         """Remove a job that has ended, with all that is kept of it; JobNotEndedError when it has not."""
