@@ -81,12 +81,12 @@ def _run(place: ServerPlace, listener: socket.socket) -> None:
     import uvicorn  # noqa: PLC0415 - after the port is taken
     from prefect.server.api.server import create_app  # noqa: PLC0415 - 2 s
 
+    from jobd.prefect_database import share_file  # noqa: PLC0415 - after the port is taken
     from jobd.prefect_guard import LocalPagesOnly  # noqa: PLC0415 - after the port is taken
     from jobd.prefect_inserts import compile_inserts_once  # noqa: PLC0415 - after the port is taken
-    from jobd.prefect_writes import take_turns  # noqa: PLC0415 - after the port is taken
 
     compile_inserts_once()
-    take_turns()
+    share_file()
 
     # Prefect ships two dashboards. The newer contains a session recorder, and the older advertises it where it exists.
     prefect.__ui_v2_static_path__ = place.directory / "no-second-dashboard"

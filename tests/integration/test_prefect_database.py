@@ -1,4 +1,4 @@
-"""The transactions of Prefect's server: one that reads first and writes later is not refused for it."""
+"""The SQLite file of Prefect's server: who reads first and writes later is not refused, and memory is bounded."""
 
 import asyncio
 import sqlite3
@@ -8,7 +8,7 @@ from prefect.server.database.configurations import AioSqliteConfiguration
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
-from jobd.prefect_writes import TurnFromTheBeginning
+from jobd.prefect_database import CACHE_KIB, SharedFile
 
 
 @pytest.fixture
@@ -49,6 +49,16 @@ async def read_then_write(configuration, path):
         await engine.dispose()
 
 
+async def read_cache_size(configuration):
+    """Ask a new connection what it may keep in memory, in SQLite's terms: KiB where it is negative."""
+    engine = await configuration.engine()
+    try:
+        async with await configuration.session(engine) as session:
+            return (await session.execute(text("PRAGMA cache_size"))).scalar_one()
+    finally:
+        await engine.dispose()
+
+
 def rows(path):
     """Give what the table holds."""
     connection = sqlite3.connect(path)
@@ -60,15 +70,21 @@ def rows(path):
 
 def test_nobody_writes_between_its_first_look_and_its_change(path):
     """Its turn began with it: the other one has to wait, and its own change is taken."""
-    configuration = TurnFromTheBeginning(connection_url=f"sqlite+aiosqlite:///{path}")
+    configuration = SharedFile(connection_url=f"sqlite+aiosqlite:///{path}")
     assert asyncio.run(read_then_write(configuration, path)) is False
     assert rows(path) == ["first", "last"]
     assert write_beside(path)
 
 
 def test_as_shipped_the_change_is_refused(path):
-    """When a release of Prefect passes this no more, jobd/prefect_writes.py may not be needed any more."""
+    """When a release of Prefect passes this no more, jobd/prefect_database.py may not be needed any more."""
     configuration = AioSqliteConfiguration(connection_url=f"sqlite+aiosqlite:///{path}")
     with pytest.raises(OperationalError, match="database is locked"):
         asyncio.run(read_then_write(configuration, path))
     assert rows(path) == ["first", "beside"]
+
+
+def test_a_connection_keeps_little_of_the_file(path):
+    """As shipped it may be ten times as much, for each of them."""
+    configuration = SharedFile(connection_url=f"sqlite+aiosqlite:///{path}")
+    assert asyncio.run(read_cache_size(configuration)) == -CACHE_KIB
