@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+SPARE = "jobd-spare"
+"""What it is called where processes are listed."""
+
 
 def attempts(ledger: Path) -> list[tuple[str, str]]:
     """Give the entries and attempts that a ledger tells of."""
@@ -17,6 +20,19 @@ def kill_runner(daemon, job_id: str) -> None:
     """Kill the process that runs a job."""
     pid = int((daemon.state / "jobs" / job_id / "runner.lock").read_text().split()[0])
     os.kill(pid, signal.SIGKILL)
+
+
+def find_spares(daemon) -> list[int]:
+    """List the runners that a daemon's nursery holds ready for the next job."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words, name = (folder / "cmdline").read_bytes(), (folder / "comm").read_text().strip()
+        except OSError:  # it has just ended
+            continue
+        if name == SPARE and os.fsencode(daemon.state) in words.split(b"\0"):
+            found.append(int(folder.name))
+    return found
 
 
 @pytest.fixture
@@ -67,6 +83,26 @@ def test_the_next_daemon_may_cancel_what_runs(own_daemon, gated, living):
     assert watch.end() == 3
     assert living(job_id) == []
     check_history(watch)
+
+
+def test_a_spare_runner_ends_with_its_daemon_and_the_next_one_has_its_own(own_daemon, gated, until):
+    """One that nobody asks any more must not stay; the next daemon's is there again, and is what its job gets."""
+    (old,) = until(lambda: find_spares(own_daemon), "a spare runner is ready")
+    own_daemon.kill()
+    until(lambda: not find_spares(own_daemon), "it ends, too")
+    own_daemon.start()
+    own_daemon.wait_for_prefect()
+    (new,) = until(lambda: find_spares(own_daemon), "the next daemon has one")
+    file, gate, ledger = gated
+    job_id = own_daemon.submit(file)
+    watch = own_daemon.watch(job_id)
+    watch.until("entry_progress", entry="gated")
+    runner = (own_daemon.state / "jobs" / job_id / "runner.lock").read_text().split()[0]
+    gate.touch()
+    assert watch.end() == 0
+    assert int(runner) == new != old
+    assert attempts(ledger) == [("first", "1"), ("gated", "1"), ("last", "1")]
+    assert own_daemon.final_run(job_id, tasks=3)["state_type"] == "COMPLETED"
 
 
 def test_accepted_jobs_outlive_the_daemon_at_any_moment(own_daemon, jobs):

@@ -94,7 +94,7 @@ class FakeDaemon:
     held: threading.Event = field(default_factory=threading.Event)
     """Set when a stream falls silent."""
     on_break: Callable[[], None] = lambda: None
-    """Called when a silent stream was ended."""
+    """Called when a client has ended a silent stream."""
     listed: list[job_pb2.Job] | None = None
     """What List answers, newest first; None for hundreds of made-up jobs."""
     watches: list[job_service_pb2.WatchRequest] = field(default_factory=list)
@@ -263,8 +263,8 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
             gone = threading.Event()
             context.add_callback(gone.set)
             self.daemon.held.set()
-            gone.wait(20)
-            self.daemon.on_break()
+            if gone.wait(20):
+                self.daemon.on_break()
         elif how == "restart":
             self.daemon.restart_aside()
             gone = threading.Event()

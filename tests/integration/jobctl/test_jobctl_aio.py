@@ -129,6 +129,7 @@ def test_leaving_a_watch_ends_its_stream(daemon):
         async with aclosing(client.watch("@latest")) as events:
             async for item in events:
                 if isinstance(item, job_pb2.Event):
+                    assert await asyncio.to_thread(daemon.held.wait, 30)  # it hears of it where it waits, not before
                     break
         assert await asyncio.to_thread(left.wait, 30)
 
