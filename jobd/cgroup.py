@@ -108,12 +108,12 @@ class Cgroup:
         """Let the cgroups below it have them; one that holds processes itself cannot, and they do without."""
         for name in self.available():
             with contextlib.suppress(OSError):
-                _write(self.path / "cgroup.subtree_control", f"+{name}")
+                procfs.write(self.path / "cgroup.subtree_control", f"+{name}")
 
     def add(self, pid: int) -> None:
         """Move a process in; what it forks from now on is born there."""
         with contextlib.suppress(ProcessLookupError):
-            _write(self.path / "cgroup.procs", str(pid))
+            procfs.write(self.path / "cgroup.procs", str(pid))
 
     def members(self) -> list[procfs.Process]:
         """Give the processes in it."""
@@ -123,11 +123,11 @@ class Cgroup:
     def limit(self, *, memory: int, processes: int) -> bool:
         """Limit the bytes of memory, where 0 is no limit, and the processes; tell whether memory could be limited."""
         if (self.path / "pids.max").exists():
-            _write(self.path / "pids.max", str(processes))
+            procfs.write(self.path / "pids.max", str(processes))
         if not memory or not (self.path / "memory.max").exists():
             return False
-        _write(self.path / "memory.max", str(memory))
-        _write(self.path / "memory.oom.group", "1")  # half a module is no use to anybody
+        procfs.write(self.path / "memory.max", str(memory))
+        procfs.write(self.path / "memory.oom.group", "1")  # half a module is no use to anybody
         return True
 
     def oom_kills(self) -> int:
@@ -139,7 +139,7 @@ class Cgroup:
     def kill(self) -> None:
         """Send SIGKILL to all in it, those that are being forked included."""
         try:
-            _write(self.path / "cgroup.kill", "1")
+            procfs.write(self.path / "cgroup.kill", "1")
         except FileNotFoundError:  # a kernel before 5.14
             for target in self.members():
                 procfs.send(target, signal.SIGKILL)
@@ -196,12 +196,3 @@ def _pids(folder: Path) -> list[int]:
 
 def _counters(path: Path) -> dict[str, int]:
     return {name: int(value) for name, value in (line.split() for line in path.read_text().splitlines())}
-
-
-def _write(path: Path, text: str) -> None:
-    # Whole words in one write, and never a new file: the kernel makes these, or they are not there.
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(fd, text.encode())
-    finally:
-        os.close(fd)

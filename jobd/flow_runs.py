@@ -10,7 +10,7 @@ from jobd.prefect_api import PrefectApi
 from jobd.prefect_names import flow_name, flow_run_name, flow_run_tags
 
 _PAUSES_SECONDS = (0.1, 0.4, 1.0)
-"""How long its server is left alone before each retry: it answers 503 while it is busy with many changes at once."""
+"""How long its server is left alone before each retry: one that is not ours may answer 503 while many write at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,7 @@ class FlowRuns:
         self._api = api
         self._flows: dict[str, uuid.UUID] = {}
         self._turn = asyncio.Lock()
-        """One at a time: many at once are what makes its server refuse some."""
+        """One at a time: many at once are what makes a server on SQLite, as shipped, refuse some."""
 
     async def make(self, job: OfJob, *, key: str) -> MadeFlowRun:
         """Make the flow run of a job, once for each key; PrefectApiError when the server refuses again and again."""

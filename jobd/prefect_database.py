@@ -1,8 +1,8 @@
 """How the embedded Prefect server uses its SQLite file: when transactions take their turn to write, with what memory.
 
 As shipped a transaction takes its turn with its first change, and SQLite refuses that at once ("database is locked")
-when another one has written since its first look. On a busy machine that met two in five of the calls that make a flow
-run: they were answered 503, and jobs waited to be asked for again. Whoever asks at the beginning waits for the turn.
+when another one has written since its first look. With fifty jobs at once that met twenty of some seventy calls that
+make a flow run: they were answered 503, and jobs waited to be asked for again. Asked at the beginning, it waits.
 
 As shipped each of up to fifteen connections may keep 80 MiB of the file in memory, where the kernel has it as well.
 """

@@ -6,9 +6,10 @@ submit waited four times as long as it worked.
 
 import os
 import resource
-from pathlib import Path
 
-_AUTOGROUP = Path("/proc/self/autogroup")
+from jobd import procfs
+
+_AUTOGROUP = procfs.PROC / "self/autogroup"
 """Where the kernel gives every session a share of its own, the nice value of this one; see sched(7)."""
 NICE = -15
 """Enough that a busy daemon is hardly held up; it takes a fraction of one processor."""
@@ -21,20 +22,11 @@ def take_more() -> bool:
     RLIMIT_NICE. Neither the share nor that limit goes to processes that are started in sessions of their own later.
     """
     try:
-        return os.getsid(0) == os.getpid() and _write(str(NICE))
+        if os.getsid(0) != os.getpid():
+            return False
+        procfs.write(_AUTOGROUP, str(NICE))
+    except OSError:  # a kernel without such shares, or one that does not allow it
+        return False
     finally:
         resource.setrlimit(resource.RLIMIT_NICE, (0, 0))
-
-
-def _write(nice: str) -> bool:
-    try:
-        fd = os.open(_AUTOGROUP, os.O_WRONLY | os.O_CLOEXEC)
-    except OSError:  # a kernel without such shares, or nothing that may be written here
-        return False
-    try:
-        os.write(fd, nice.encode())
-    except OSError:  # not allowed
-        return False
-    finally:
-        os.close(fd)
     return True

@@ -229,3 +229,13 @@ def _kill_all(search: Callable[[], Iterable[Process]], kill_faster: Callable[[],
     if found:
         kill_faster()
     return found
+
+
+def write(path: Path, text: str) -> None:
+    """Tell the kernel something by one of the files that it makes; OSError when there is no such file or it refuses."""
+    # Whole words in one write, and never a new file.
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)

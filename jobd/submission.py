@@ -85,14 +85,13 @@ class Submissions:
     async def _accept(self, prepare: Callable[[], Acceptance]) -> tuple[Job, bool]:
         """Put a job on record that `prepare` gets ready; its folder goes when that fails, or it was there before."""
         acceptance, recorded = await asyncio.to_thread(self._hand_over, prepare)
-        folder = self._state.job(acceptance.job.id).root
         try:
             job, existed = await asyncio.wrap_future(recorded)
         except BaseException:
-            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+            await asyncio.to_thread(self._discard, acceptance)
             raise
         if existed:
-            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+            await asyncio.to_thread(self._discard, acceptance)
         return job, existed
 
     def _hand_over(self, prepare: Callable[[], Acceptance]) -> tuple[Acceptance, "Future[tuple[Job, bool]]"]:
@@ -102,8 +101,11 @@ class Submissions:
         try:
             return acceptance, self._store.accept(acceptance)
         except BaseException:
-            shutil.rmtree(self._state.job(acceptance.job.id).root, ignore_errors=True)
+            self._discard(acceptance)
             raise
+
+    def _discard(self, acceptance: Acceptance) -> None:
+        shutil.rmtree(self._state.job(acceptance.job.id).root, ignore_errors=True)
 
     async def retry(self, job_id: str, request_id: str, *, owner: str = "") -> tuple[Job, bool]:
         """Take on a new job, `owner`'s, that goes on where an ended one stopped; the second value says if it existed.

@@ -36,7 +36,7 @@ _Work = Coroutine[Any, Any, None]
 _LOOK_SECONDS, _IDLE_LOOK_SECONDS = 1.0, 3.0
 """How often runners are looked after, in case a word of theirs was lost, and how often it is seen whether any are."""
 _STARTS = 8
-"""So many jobs are given their runners at once: with more, each takes longer, and Prefect's server refuses some."""
+"""So many jobs are given their runners at once: with more, each takes longer."""
 _RETRY_SECONDS = 5.0
 """How long a job whose start failed waits for the next try."""
 _SILENCE_SECONDS = 30.0
