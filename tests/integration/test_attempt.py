@@ -300,13 +300,12 @@ def test_a_cancel_wakes_a_stopped_module(runs: Runs, modules, gates):
     """A module that was stopped gets SIGTERM delivered, and so can still end by itself."""
     script = f"""
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-tell({str(gates.path("up"))!r})
+tell({str(gates.path("up"))!r}, str(os.getpid()))
 os.kill(os.getpid(), signal.SIGSTOP)
 while True: signal.pause()
 """
     wait = runs.start(modules.entry(script))
-    gates.wait("up")
-    pid = next(event.pid for event in runs.told if isinstance(event, EntryStarted))
+    pid = int(gates.wait("up"))
     while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
         pass
     runs.cancel()
