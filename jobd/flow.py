@@ -5,10 +5,10 @@ raises although all work was done.
 """
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from copy import copy
-from functools import cache, partial
+from functools import cache
 from itertools import islice
 from typing import Any
 
@@ -18,7 +18,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas import FlowRun, State
 from prefect.context import FlowRunContext, TagsContext
 from prefect.flow_engine import run_flow
-from prefect.futures import PrefectFuture, wait
+from prefect.futures import PrefectFuture
 from prefect.settings import (
     PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED,
     PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
@@ -26,7 +26,6 @@ from prefect.settings import (
     temporary_settings,
 )
 from prefect.states import Cancelled, Completed, Failed, Pending
-from prefect.task_runners import ThreadPoolTaskRunner
 
 from jobd.flow_client import adopt, sharing_client
 from jobd.job_run import JobRun
@@ -36,6 +35,7 @@ from jobd.plan import PlanEntry, PlanStep
 from jobd.prefect_names import flow_name, flow_run_name, flow_run_tags
 from jobd.prefect_queues import empty_queues_at_once
 from jobd.states import EntryState, JobState
+from jobd.task_runner import make_task_runner
 
 _SHOWN_LINES = 1000
 """At most this many lines of an entry's log are sent to Prefect; all of them are in the entry's own log."""
@@ -59,7 +59,7 @@ def run_as_flow(run: JobRun, made: FlowRunId | None = None) -> None:
     job_flow.version = run.plan.version
     # A name for a run that was made already would be given to it once more.
     job_flow.flow_run_name = None if made else _literal(name)
-    job_flow.task_runner = _threads(run)  # type: ignore[assignment]
+    job_flow.task_runner = make_task_runner(_threads(run))
     parameters = {"job_id": run.job_id}
     if made is None:
         with tags(*flow_run_tags(run.job_id)):
@@ -106,18 +106,15 @@ def _body(run: JobRun) -> Callable[[str], State[Any]]:
         run.begin(str(context.flow_run.id) if context and context.flow_run else "")
         # Task runs that bear tags ask the server for a place under each tag's limit: a call more for each entry.
         with TagsContext(current_tags=set()):
-            mapper = _StepMapper(run)
-            verdict = run.drive(mapper.run_step)
-            mapper.finish()
+            verdict = run.drive(_StepMapper(run).run_step)
         _list_public(run)
         return _STATES[verdict](run.verdict_message)
 
     return job_flow
 
 
-def _threads(run: JobRun) -> ThreadPoolTaskRunner[Any]:
-    most = max((thread_count(run, step) for step in run.plan.steps), default=1)
-    return ThreadPoolTaskRunner(max_workers=most)
+def _threads(run: JobRun) -> int:
+    return max((thread_count(run, step) for step in run.plan.steps), default=1)
 
 
 def settings() -> AbstractContextManager[object]:
@@ -156,18 +153,18 @@ _ENTRY_STATES: dict[EntryState, Callable[[str], State[Any]]] = {
 
 
 class _Rest:
-    """The entries of a step that are not done. The next step waits for these, not for what Prefect does after each."""
+    """The tasks of a step that have not ended."""
 
-    def __init__(self, names: Iterable[str]) -> None:
+    def __init__(self, count: int) -> None:
         self.over = threading.Event()
-        self._names = set(names)
+        self._count = count
         self._lock = threading.Lock()
 
-    def strike(self, name: str, _future: object = None) -> None:
-        """Take one for done, once or more."""
+    def strike(self, _future: object) -> None:
+        """Take one for done, however it ended."""
         with self._lock:
-            self._names.discard(name)
-            if not self._names:
+            self._count -= 1
+            if not self._count:
                 self.over.set()
 
 
@@ -177,34 +174,25 @@ class _StepMapper:
     def __init__(self, run: JobRun) -> None:
         self._run = run
         self._makers: dict[str, PrefectFuture[Any]] = {}
-        self._futures: list[PrefectFuture[Any]] = []
 
     def run_step(self, step: PlanStep) -> None:
         names = [entry.name for entry in step.entries]
-        rest = _Rest(names)
-        futures = self._task(step, rest).map(names, [self._upstream(entry) for entry in step.entries])
+        rest = _Rest(len(names))
+        futures = self._task(step).map(names, [self._upstream(entry) for entry in step.entries])
         for entry, future in zip(step.entries, futures, strict=True):
             self._makers |= {name: future for binding in entry.outputs for name in binding.artifacts}
-            self._futures.append(future)
-            # One that Prefect never came to run has its end there, and the job none by it.
-            future.add_done_callback(partial(rest.strike, entry.name))
+            future.add_done_callback(rest.strike)
         rest.over.wait()
-
-    def finish(self) -> None:
-        """Wait until Prefect is through with every task run."""
-        wait(self._futures)
 
     def _upstream(self, entry: PlanEntry) -> list[PrefectFuture[Any]]:
         names = (name for binding in entry.inputs for name in binding.artifacts)
         return list({id(future): future for name in names if (future := self._makers.get(name))}.values())
 
-    def _task(self, step: PlanStep, rest: "_Rest") -> Task[[str, list[Any]], State[Any]]:
+    def _task(self, step: PlanStep) -> Task[[str, list[Any]], State[Any]]:
         entries = {entry.name: entry for entry in step.entries}
 
         def run_entry(entry: str, upstream: list[Any]) -> State[Any]:  # noqa: ARG001 - Prefect reads the graph off it
-            state = self._run_entry(entries[entry])
-            rest.strike(entry)
-            return state
+            return self._run_entry(entries[entry])
 
         return Task(
             fn=run_entry,

@@ -83,9 +83,7 @@ def _run(place: ServerPlace, listener: socket.socket) -> None:
 
     from jobd.prefect_database import share_file  # noqa: PLC0415 - after the port is taken
     from jobd.prefect_guard import LocalPagesOnly  # noqa: PLC0415 - after the port is taken
-    from jobd.prefect_inserts import compile_inserts_once  # noqa: PLC0415 - after the port is taken
 
-    compile_inserts_once()
     share_file()
 
     # Prefect ships two dashboards. The newer contains a session recorder, and the older advertises it where it exists.

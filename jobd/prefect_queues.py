@@ -2,8 +2,8 @@
 
 For each event Prefect has a thread of its own wait for the queue, wakes the event loop with the result, and works out
 anew which resources a task run belongs to. Three events for an entry made that more than half of what a runner
-computes. Here a wake-up takes all that has come within a moment, and what a task run belongs to, its flow run
-and its flow, is worked out once for each flow run. What is sent, and in which order, stays the same.
+computes. Here a wake-up takes all that has come within a moment, and an event that says by itself what it belongs to is
+sent as it is. What is sent, and in which order, stays the same.
 
 This replaces methods that Prefect does not promise to keep, so it is done for the one release that it was written for;
 any other is left as it is, which costs time and nothing else.
@@ -14,25 +14,21 @@ import logging
 import queue
 from collections import deque
 from typing import Any
-from uuid import UUID
 
 import prefect
 from prefect._internal.concurrency.api import create_call
 from prefect._internal.concurrency.cancellation import get_deadline, get_timeout
-from prefect.context import FlowRunContext, TaskRunContext
-from prefect.events.schemas.events import Event, RelatedResource
+from prefect.events.schemas.events import Event
 from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
+
+from jobd.task_run_events import StateEvent
 
 log = logging.getLogger("jobd.runner")
 
 WRITTEN_FOR = "3.8.8"
 _GATHER_SECONDS = 0.1
 """After the first item others may come for so long: how late the dashboard is for that."""
-
-_attach_as_shipped = EventsWorker.attach_related_resources_from_context
-_related: dict[UUID, list[RelatedResource]] = {}
-"""What the task runs of a flow run belong to; a runner has one flow run."""
 
 
 def empty_queues_at_once(version: str = prefect.__version__) -> bool:
@@ -41,7 +37,6 @@ def empty_queues_at_once(version: str = prefect.__version__) -> bool:
         log.info("prefect_queues_as_shipped version=%s written_for=%s", version, WRITTEN_FOR)
         return False
     EventsWorker._main_loop = _send_events  # type: ignore[method-assign, assignment] # noqa: SLF001 - see above
-    EventsWorker.attach_related_resources_from_context = _attach  # type: ignore[method-assign, assignment]
     APILogWorker._main_loop = _send_lines  # type: ignore[method-assign, assignment] # noqa: SLF001 - see above
     return True
 
@@ -53,11 +48,19 @@ async def _send_events(worker: EventsWorker) -> None:
                 worker._queue.task_done()  # noqa: SLF001 - see above
                 return
             try:
-                await worker._handle(event)  # noqa: SLF001 - see above
+                await _send(worker, event)
             except Exception as error:  # noqa: BLE001 - as shipped: one that cannot be sent does not keep the others
                 log.warning("prefect_event_not_sent event=%s id=%s error=%r", event.event, event.id, error)
             finally:
                 worker._queue.task_done()  # noqa: SLF001 - see above
+
+
+async def _send(worker: EventsWorker, event: Event | StateEvent) -> None:
+    if isinstance(event, StateEvent):
+        worker._context_cache.pop(event.id, None)  # noqa: SLF001 - see above
+        await worker._client.emit(event)  # type: ignore[arg-type] # noqa: SLF001 - it asks for no more of one
+    else:
+        await worker._handle(event)  # noqa: SLF001 - see above
 
 
 async def _send_lines(worker: APILogWorker) -> None:
@@ -102,26 +105,3 @@ async def _take(worker: EventsWorker | APILogWorker, seconds: float | None = Non
             items.append(worker._queue.get_nowait())  # noqa: SLF001 - see above
         except queue.Empty:
             return items
-
-
-async def _attach(worker: EventsWorker, event: Event) -> None:
-    """Add to an event what it belongs to; for the state of a task run, what the one before it belonged to."""
-    flow_run_id = _flow_run_of(event)
-    if flow_run_id is None:
-        await _attach_as_shipped(worker, event)
-    elif (known := _related.get(flow_run_id)) is not None:
-        event.related += known
-    else:
-        await _attach_as_shipped(worker, event)
-        _related[flow_run_id] = list(event.related)
-
-
-def _flow_run_of(event: Event) -> UUID | None:
-    """Give the flow run of whose task run this is a state; None for every other event."""
-    flow, task = FlowRunContext.get(), TaskRunContext.get()
-    if event.related or not event.resource.id.startswith("prefect.task-run."):
-        return None
-    # Told from within another task run, it would belong to that as well.
-    if task is not None and event.resource.id != f"prefect.task-run.{task.task_run.id}":
-        return None
-    return flow.flow_run.id if flow is not None and flow.flow_run is not None else None

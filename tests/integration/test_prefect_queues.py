@@ -1,15 +1,10 @@
 """The queues of Prefect's client, emptied many at a time: nothing is lost, reordered or told otherwise."""
 
-import asyncio
 from contextlib import asynccontextmanager
-from types import SimpleNamespace
 from uuid import uuid4
 
 import prefect
 import pytest
-from prefect.client.schemas.objects import Flow, FlowRun, TaskRun
-from prefect.context import FlowRunContext, TaskRunContext
-from prefect.events import related
 from prefect.events.clients import EventsClient
 from prefect.events.schemas.events import Event
 from prefect.events.worker import EventsWorker
@@ -17,6 +12,7 @@ from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED, temporary_settings
 
 from jobd import prefect_queues
+from jobd.task_run_events import StateEvent
 
 
 class Recording(EventsClient):
@@ -92,29 +88,15 @@ def test_events_arrive_in_order_and_one_that_cannot_be_sent_keeps_none_back(work
     assert [event.event for event in Recording.sent] == [f"e{number}" for number in range(300) if number != 150]
 
 
-def test_what_a_task_run_belongs_to_is_what_prefect_says(worker):
-    """The states of task runs must name their flow run, its flow and its tags as Prefect's own method does."""
-    flow, run = Flow(id=uuid4(), name="film"), FlowRun(id=uuid4(), flow_id=uuid4(), name="film-1", tags=["b", "a"])
-    related.RESOURCE_CACHE[f"flow.{run.flow_id}"] = ({"kind": "flow", "object": flow}, prefect.types._datetime.now())
-    nobody = SimpleNamespace(_orchestration_client=SimpleNamespace(read_flow=None))  # is not asked what is known
-    tasks = [TaskRun(id=uuid4(), name=f"step/{n}", task_key="t", dynamic_key=str(n)) for n in range(3)]
-    with FlowRunContext.model_construct(flow_run=run):
-        for task in tasks:
-            worker.send(make_event("outside", f"prefect.task-run.{task.id}"))
-            with TaskRunContext.model_construct(task_run=task):
-                worker.send(make_event("inside", f"prefect.task-run.{task.id}"))
-                worker.send(make_event("other", "my.thing"))
-                shipped = make_event("shipped", f"prefect.task-run.{task.id}")
-                asyncio.run(prefect_queues._attach_as_shipped(nobody, shipped))
+def test_an_event_that_is_text_already_goes_between_the_others(worker):
+    """The events of task runs must be sent as they are, in their turn."""
+    text = StateEvent(uuid4(), "told", "{}")
+    for event in (make_event("before"), text, make_event("after")):
+        worker.send(event)
     worker.drain()
-    told = {(event.event, event.resource.id): [item.root for item in event.related] for event in Recording.sent}
-    expected = [item.root for item in shipped.related]
-    assert {item["prefect.resource.role"] for item in expected} == {"flow-run", "flow", "tag"}
-    for task in tasks:
-        assert told["outside", f"prefect.task-run.{task.id}"] == expected
-        assert told["inside", f"prefect.task-run.{task.id}"] == expected
-    others = [event for event in Recording.sent if event.event == "other"]
-    assert [{item.role for item in event.related} for event in others] == [{"flow-run", "flow", "tag", "task-run"}] * 3
+    assert [event.event for event in Recording.sent] == ["before", "told", "after"]
+    assert Recording.sent[1] is text
+    assert not worker._context_cache
 
 
 def test_lines_arrive_in_order_in_batches_that_keep_their_bound(monkeypatch):
