@@ -25,9 +25,16 @@ _MAP = (
 )
 """The fields of the kernel's struct prctl_mm_map in their order, and their numbers in /proc/self/stat: see proc(5)."""
 _NO_FILE = 0xFFFFFFFF << 32
+_WORDS = 4096
+"""Bytes of a command line that are shown without more memory."""
 
+# All that is made here is not made in every fork: a type takes long, and its memory is new.
+_Block = ctypes.c_uint64 * 13
+_BLOCK_BYTES = ctypes.c_ulong(ctypes.sizeof(_Block))
+_ZERO, _ONE_MAP = ctypes.c_ulong(0), ctypes.c_ulong(_PR_SET_MM_MAP)
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.sbrk.restype = ctypes.c_void_p
+_prctl, _sbrk = _libc.prctl, _libc.sbrk
 
 
 class ShownArea:
@@ -46,7 +53,8 @@ class ShownArea:
         offset = content.index(f"\0{slot}=".encode()) + 1
         self._start = self._map["env_start"] + offset
         self._room = len(content) - offset
-        self._words: object = None
+        self._words = ctypes.create_string_buffer(_WORDS)
+        """Read by the kernel for as long as the process lives."""
 
     def show(self, own: bytes, command: bytes) -> None:
         """Show the variables `own`, each ended by a zero, in the place of the slot, and `command` as the command line.
@@ -56,12 +64,12 @@ class ShownArea:
         own = own[: self._room - 1]
         ctypes.memset(self._start, 0, self._room)
         ctypes.memmove(self._start, own, len(own))
-        words = ctypes.create_string_buffer(command, len(command))
-        self._words = words  # read by the kernel for as long as the process lives
-        begin = ctypes.addressof(words)
-        shown = {"brk": _libc.sbrk(0), "arg_start": begin, "arg_end": begin + len(command)}
+        if len(command) > _WORDS:
+            self._words = ctypes.create_string_buffer(len(command))
+        begin = ctypes.addressof(self._words)
+        ctypes.memmove(begin, command, len(command))
+        shown = {"brk": _sbrk(0), "arg_start": begin, "arg_end": begin + len(command)}
         shown = self._map | shown | {"env_end": self._start + len(own)}
-        block = (ctypes.c_uint64 * 13)(*(shown[name] for name, _number in _MAP), 0, _NO_FILE)
+        block = _Block(*(shown[name] for name, _number in _MAP), 0, _NO_FILE)
         # A help to who looks: a kernel without this shows the warm interpreter's command line, and zeros after `own`.
-        size = ctypes.c_ulong(ctypes.sizeof(block))
-        _libc.prctl(_PR_SET_MM, ctypes.c_ulong(_PR_SET_MM_MAP), block, size, ctypes.c_ulong(0))
+        _prctl(_PR_SET_MM, _ONE_MAP, block, _BLOCK_BYTES, _ZERO)

@@ -22,7 +22,6 @@ from _weakref import ref
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from types import CodeType
     from typing import Any, NoReturn
 
@@ -66,7 +65,7 @@ def become(request: Request, area: ShownArea) -> None:
 
 def _renew_libraries() -> None:
     """Have libraries that noted something when they were imported note it anew."""
-    loaded: dict[str, Any] = {**sys.modules}
+    loaded: dict[str, Any] = sys.modules
     if "threading" in loaded:
         loaded["threading"].main_thread()._set_native_id()
     if "numpy.random" in loaded:
@@ -131,12 +130,29 @@ def _print(error: BaseException) -> None:
         sys.__excepthook__(type(error), error, error.__traceback__)
 
 
-def end(status: int, inherited: Iterable[str]) -> NoReturn:
+class Inherited:
+    """The libraries that a warm interpreter has imported, which a fork must not take for its own."""
+
+    def __init__(self) -> None:
+        """Take all that are imported now."""
+        self.names = frozenset(sys.modules)
+        self._last = next(reversed(sys.modules))
+        self._last_module = sys.modules[self._last]
+
+    def later(self) -> list[str]:
+        """Name what was imported since, the latest first."""
+        last = next(reversed(sys.modules), "")
+        if last == self._last and len(sys.modules) == len(self.names) and sys.modules[last] is self._last_module:
+            return []  # to look at each name is to count a reference to it: a page of memory copied for most of them
+        return [name for name in reversed(sys.modules) if name not in self.names]
+
+
+def end(status: int, inherited: Inherited) -> NoReturn:
     """End this process as an interpreter ends; `inherited` are the libraries that it did not import itself."""
     if _thread._count() or not _finish():
         leave(status)  # the long way: threads are waited for or stopped, what cannot be written is complained of
     try:
-        _drop_modules(set(inherited))
+        _drop_modules(inherited)
     except Exception:  # noqa: BLE001 - a module may have put anything there; the interpreter copes with all of it
         leave(status)
     _flush()
@@ -177,13 +193,13 @@ def _flush() -> bool:
     return True
 
 
-def _drop_modules(inherited: set[str]) -> None:
+def _drop_modules(inherited: Inherited) -> None:
     """Let go of what the module made, so that files are written and finalizers run, in an interpreter's order."""
     if gc.isenabled():
         gc.collect()  # this orders what is left so that a stream is ended before what it writes to
     for name in ("last_type", "last_value", "last_traceback"):
         vars(sys).pop(name, None)
-    own = ["__main__", "__mp_main__", *(name for name in reversed(sys.modules) if name not in inherited)]
+    own = ["__main__", "__mp_main__", *inherited.later()]
     left = [ref(sys.modules.pop(name)) for name in own if isinstance(sys.modules.get(name), ModuleType)]
     gc.collect()
     for module in left:

@@ -111,8 +111,10 @@ class Host:
         self._script = script
         self._area = area
         self._birth = warm_birth.Birth()
-        self._libraries = frozenset(sys.modules)
-        self._early = {name.partition(".")[0] for name in self._libraries - _plain} - set(sys.builtin_module_names)
+        self._inherited = warm_entry.Inherited()
+        self._early = {name.partition(".")[0] for name in self._inherited.names - _plain} - set(
+            sys.builtin_module_names
+        )
 
     def serve(self, idle_seconds: float) -> None:
         """Fork what is asked for until nobody asks any more; a fork comes out of here by its end, an exception."""
@@ -166,7 +168,7 @@ class Host:
         if not text.endswith(warm_entry.END):
             os._exit(1)
         warm_entry.become(warm_entry.Request(text), self._area)
-        warm_entry.end(warm_entry.run(code), self._libraries)
+        warm_entry.end(warm_entry.run(code), self._inherited)
 
 
 def _answer(channel: int, log: int, text: str) -> None:
