@@ -10,7 +10,7 @@ from functools import partial
 from structlog.typing import FilteringBoundLogger
 
 from jobd import endings, journal, sockets
-from jobd.errors import DrainingError, IllegalTransitionError, StorageError
+from jobd.errors import DrainingError, IllegalTransitionError, JobNotFoundError, StorageError
 from jobd.events import Occurrence, Record
 from jobd.history import apply
 from jobd.jobs import Job
@@ -62,11 +62,12 @@ class Ingest:
             self._round = loop.call_at(max(loop.time(), self._last_round + SPACING_SECONDS), self._take_rung)
 
     async def take(self, job_id: str) -> None:
-        """Take in everything that is new of a job, now."""
+        """Take in everything that is new of a job, now; of one that was deleted there is nothing."""
         async with self._locks.setdefault(job_id, asyncio.Lock()):
             before: int | None = None
-            while (offset := await self._take_piece(job_id)) != before:
-                before = offset
+            with contextlib.suppress(JobNotFoundError):
+                while (offset := await self._take_piece(job_id)) != before:
+                    before = offset
 
     def has_news(self, job_id: str) -> bool:
         """Tell whether a job's journal is longer than what was taken in."""

@@ -4,6 +4,7 @@ A runner is alive while its lock is held. "Cannot prove that it is dead" means t
 """
 
 import asyncio
+import contextlib
 import shutil
 from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
@@ -217,12 +218,13 @@ class Supervisor:
                 return
             if ended is None and monotonic() - self._launcher.launched[job_id] < _FORK_SECONDS:
                 return  # it may not have taken its lock yet
-            directory = self._state.job(job_id)
-            if not directory.root.exists():  # it had ended, and was deleted before its runner was gone
-                self._let_go(job_id)
-                return
-            # Held, not only looked at: a runner that is born late must not begin while its job is given up.
-            with runner.hold(directory.runner_lock) as held:
+            with contextlib.ExitStack() as stack:
+                try:
+                    # Held, not only looked at: a runner that is born late must not begin while its job is given up.
+                    held = stack.enter_context(runner.hold(self._state.job(job_id).runner_lock))
+                except FileNotFoundError:  # it had ended, and was deleted before its runner was gone
+                    self._let_go(job_id)
+                    return
                 if held is not None:
                     await self._bury(job_id, ended)
 

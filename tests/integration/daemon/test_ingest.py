@@ -7,6 +7,7 @@ from concurrent.futures import Future
 
 import pytest
 from sqlalchemy import event
+from structlog.testing import capture_logs
 
 from jobd import events, ingest, journal, recording, sockets
 from jobd.errors import StorageError
@@ -267,5 +268,24 @@ def test_a_long_journal_is_taken_in_pieces(office):
         await office.ingest.take(job.id)
         assert office.store.get(job.id).reason.startswith("3999 ")
         assert not office.ingest.has_news(job.id)
+
+    office(work)
+
+
+def test_of_a_job_that_was_deleted_there_is_nothing_to_take(office):
+    """A runner may end after its job was deleted; that its last words are nobody's any more is no error."""
+
+    @listening
+    async def work(office) -> None:
+        job = await office.submit()
+        office.write(job.id, STARTED, events.JobCancelling(reason="asked"), events.JobCancelled(reason="asked"))
+        await office.ingest.take(job.id)
+        await asyncio.wrap_future(office.store.delete(job.id))
+        office.write(job.id, events.JobCancelled(reason="asked"))
+        with capture_logs() as told:
+            await office.ingest.take(job.id)
+            ring(office, job.id.encode())
+            await office.settle()
+        assert told == []
 
     office(work)

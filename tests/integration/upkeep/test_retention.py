@@ -209,3 +209,45 @@ def test_removing_follows_no_link(tmp_path: Path):
     assert remove_tree(tmp_path / "none") == 0
     assert [path.name for path in tmp_path.iterdir()] == ["outside"]
     assert (tmp_path / "outside" / "file").read_text() == "stays"
+
+
+def test_a_folder_goes_although_somebody_tidies_it_up_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A job is deleted while its runner's litter is removed: what is gone already, or has just come, is no error."""
+    folder = tmp_path / "job"
+    (folder / "work" / "step").mkdir(parents=True)
+    (folder / "assignment").touch()
+    unlink, rmdir, lock = os.unlink, os.rmdir, folder / "runner.lock"
+    done: list[str] = []
+
+    def unlink_second(name: str, *, dir_fd: int | None = None) -> None:
+        unlink(name, dir_fd=dir_fd)
+        if "gone" not in done:
+            done.append("gone")
+            unlink(name, dir_fd=dir_fd)
+
+    def rmdir_late(name: str | Path, *, dir_fd: int | None = None) -> None:
+        if name == folder and "new" not in done:
+            done.append("new")
+            lock.touch()
+        rmdir(name, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "unlink", unlink_second)
+    monkeypatch.setattr(os, "rmdir", rmdir_late)
+    remove_tree(folder)
+    assert sorted(done) == ["gone", "new"]
+    assert not folder.exists()
+
+
+def test_a_folder_that_cannot_be_emptied_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Somebody who makes files without end keeps nobody waiting without end."""
+    folder = tmp_path / "job"
+    folder.mkdir()
+    rmdir = os.rmdir
+
+    def refill(name: str | Path, *, dir_fd: int | None = None) -> None:
+        (folder / "again").touch()
+        rmdir(name, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "rmdir", refill)
+    with pytest.raises(OSError, match="not empty"):
+        remove_tree(folder)

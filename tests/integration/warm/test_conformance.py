@@ -73,6 +73,12 @@ def test_what_it_sees_of_its_start(both):
     assert b"__main__" in seen.log
 
 
+def test_a_long_command_line_is_seen_whole(both):
+    """An entry that takes very many files has them all in the command line that the kernel shows."""
+    seen = both.compare("start.py", options=tuple(f"--input=/a/folder/of/files/{number}" for number in range(500)))
+    assert b"/a/folder/of/files/499\\x00" in seen.log
+
+
 @pytest.mark.parametrize("how", EXITS)
 def test_how_it_exits(both, how: str):
     """Its exit code or signal, and the last that it prints, are the same."""
