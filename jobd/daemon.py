@@ -104,8 +104,9 @@ async def _taking_back(base: Base, engine: Engine, front: Front) -> AsyncIterato
     await asyncio.to_thread(job_cgroup.remove_abandoned)
     front.submissions.remove_strays()
     bell = engine.ingest.listen()
-    await engine.supervisor.lines.open()
     await engine.supervisor.take_back()
+    # Only now: what a runner holds and wants is said once, and would be lost if its job were not known yet.
+    await engine.supervisor.lines.open()
     try:
         yield
     finally:

@@ -79,7 +79,10 @@ class Supervisor:
     # -- the way in --------------------------------------------------------------------------------------------
 
     async def take_back(self) -> None:
-        """Take on every job that an earlier daemon left, those with a living runner as they are."""
+        """Take on every job that an earlier daemon left, those with a living runner as they are.
+
+        Before that no line of a runner may be open.
+        """
         self._scheduler.hold_back()  # a queued job must not get what a living runner holds and has not told yet
         for job in self._store.live():
             directory = self._state.job(job.id)
@@ -89,6 +92,7 @@ class Supervisor:
                 self._expected.add(job.id)
                 self._ingest.ring(job.id)
             elif directory.assignment.exists():
+                await self._launcher.know(job)  # its runner may only just be born, and will not say twice what it wants
                 self._launcher.launched[job.id] = -inf
                 self._start_task(self._check(job.id))
             else:

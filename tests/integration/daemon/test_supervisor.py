@@ -3,12 +3,15 @@
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import threading
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from jobd import events, procfs, runner
+from jobd import daemon, events, procfs, runner
 from jobd import supervisor as supervisor_module
 from jobd.events import FailureKind, JobEvent
 from jobd.fair_share import Lease
@@ -304,6 +307,51 @@ def test_what_a_living_runner_holds_is_not_given_to_others(opened):
                 assert office.store.get(waiting.id).state is JobState.QUEUED
                 office.scheduler.release(running.id, "one/copy")
                 assert await office.launched() == waiting.id
+
+    asyncio.run(work())
+
+
+def test_a_runner_that_was_only_just_born_is_heard(opened, monkeypatch):
+    """One that takes its lock after the new daemon has looked says once what it wants, and gets it."""
+
+    async def work() -> None:
+        async with opened(cpus=1) as office:
+            job = await office.submit()
+            assert await office.launched() == job.id
+        with office.runner(job.id):
+            async with opened(cpus=1) as office:
+                monkeypatch.setattr(runner, "is_locked", lambda _path: False)
+                await office.supervisor.take_back()
+                office.scheduler.restate(job.id, {})
+                office.scheduler.want(job.id, "one/copy", Resources(cpus=1))
+                await office.settle()
+                assert office.scheduler.used().cpus == 1
+
+    asyncio.run(work())
+
+
+def test_runners_are_heard_once_their_jobs_are_known():
+    """A runner says once what it holds and wants; a daemon that does not know its job yet would lose that."""
+    order = []
+
+    def step(name: str) -> Any:
+        async def take() -> None:
+            order.append(name)
+
+        return take
+
+    ear, _mouth = socket.socketpair()
+    lines = SimpleNamespace(open=step("lines open"), close=step("lines close"))
+    supervisor = SimpleNamespace(lines=lines, take_back=step("jobs known"), close=step("close"))
+    engine = SimpleNamespace(supervisor=supervisor, ingest=SimpleNamespace(listen=lambda: ear))
+    base = SimpleNamespace(api=SimpleNamespace(close=step("api")), store=None, telemetry=None)
+    front = SimpleNamespace(submissions=SimpleNamespace(remove_strays=lambda: 0))
+
+    async def work() -> None:
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(daemon, "_close_behind", lambda *_: None)
+            async with daemon._taking_back(base, engine, front):
+                assert order == ["jobs known", "lines open"]
 
     asyncio.run(work())
 
