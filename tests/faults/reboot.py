@@ -94,10 +94,17 @@ class Machine:
         for lock in (self._state / "jobs").glob("*/runner.lock"):
             words = lock.read_text().split()
             if len(words) == 2:
-                lock.write_text(f"{pid} {words[1]}\n")
+                _overwrite(lock, f"{pid} {words[1]}\n")
         server = self._state / "prefect/server.pid"
         if server.exists() and server.read_text().split():
-            server.write_text(f"{server.read_text().split()[0]} {pid} {ticks}\n")
+            _overwrite(server, f"{server.read_text().split()[0]} {pid} {ticks}\n")
+
+
+def _overwrite(path: Path, text: str) -> None:
+    """Write over what a file holds, which needs no room on a disk that is full."""
+    with path.open("r+") as file:
+        file.write(text)
+        file.truncate()
 
 
 def _remove_cgroup(path: Path) -> None:
