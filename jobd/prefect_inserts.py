@@ -2,7 +2,7 @@
 
 Prefect writes a batch as one INSERT with a value list for each row, because it supports databases that need that.
 SQLAlchemy cannot keep such a statement: it makes an expression of every value of every row, then a text and a bind
-parameter, each time. The texts took half of the server's processor time, and the expressions a seventh of what was left.
+parameter, each time. The texts took half of the server's processor time, the expressions a seventh of the rest.
 The same rows as the parameters of a statement for one row cost a fraction of that. Prefect makes its statements here
 (prefect_database.py), and SQLAlchemy has a hook for whoever wants to execute one in another way; what does not look as
 expected is executed as it came.
