@@ -18,11 +18,13 @@ def states(job) -> dict[str, str]:
 
 def test_a_failing_module_fails_the_job_and_says_why(daemon, jobs, tmp_path):
     """Exit code 1, the module's own reason and its last log lines; siblings finish, later steps are skipped."""
+    ledger, sibling = tmp_path / "ledger", tmp_path / "sibling"
+    reason = "the moon is full"
     steps = (
         [jobs.act("whole")],
         [
-            jobs.act("broken", "whole", name="bad", ledger=tmp_path / "ledger", failures=9, reason="the moon is full"),
-            jobs.act("fine", "whole", name="good"),
+            jobs.act("broken", "whole", name="bad", ledger=ledger, failures=9, reason=reason, gate=sibling),
+            jobs.act("fine", "whole", name="good", ledger=sibling),
         ],
         [jobs.act("never", "broken", "fine", name="late", public=True)],
     )
@@ -41,7 +43,7 @@ def test_a_failing_module_fails_the_job_and_says_why(daemon, jobs, tmp_path):
     assert states(job) == expected
     kept = sorted(path.name for path in (daemon.state / "jobs" / job_id / "artifacts").iterdir())
     assert kept == ["fine", "whole"]
-    assert (tmp_path / "ledger").read_text().count("\n") == 1
+    assert ledger.read_text().count("\n") == 1
 
     run = daemon.final_run(job_id, tasks=3)
     assert run["state_type"] == "FAILED"

@@ -30,7 +30,9 @@ def test_the_dashboard_asks_strangers_for_the_password(dashboard, daemon):
 
 def test_the_dashboard_shows_how_a_job_failed(dashboard, daemon, jobs, tmp_path):
     """A failed entry is failed in the list, and its reason is in the log."""
-    entries = [jobs.act("a", name="bad", ledger=tmp_path / "l", failures=1, reason="no luck"), jobs.act("b", name="ok")]
+    sibling = tmp_path / "sibling"  # written when it has begun: what has not when another fails is skipped
+    bad = jobs.act("a", name="bad", ledger=tmp_path / "l", failures=1, reason="no luck", gate=sibling)
+    entries = [bad, jobs.act("b", name="ok", ledger=sibling)]
     done = daemon.jobctl("submit", jobs.write(entries, name="unlucky"), "--wait")
     assert done.code == 1
     run = daemon.final_run(done.out.strip(), tasks=2)
