@@ -70,7 +70,7 @@ class Base:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Engine:
+class Machinery:
     """What runs jobs."""
 
     ingest: Ingest
@@ -121,7 +121,7 @@ async def lay_base(config: Config, state: StateDirectory, log: FilteringBoundLog
     )
 
 
-def build_engine(base: Base) -> Engine:
+def build_machinery(base: Base) -> Machinery:
     """Put together what runs jobs; ConfigError when the capacity is not there."""
     config, state, store, prefect, log = base.config, base.state, base.store, base.prefect, base.log
     scheduler = Scheduler(
@@ -153,7 +153,7 @@ def build_engine(base: Base) -> Engine:
         runner_ended=supervisor.runner_ended,
         log=log,
     )
-    return Engine(
+    return Machinery(
         ingest=ingest,
         scheduler=scheduler,
         supervisor=supervisor,
@@ -162,7 +162,7 @@ def build_engine(base: Base) -> Engine:
     )
 
 
-def build_front(base: Base, engine: Engine) -> Front:
+def build_front(base: Base, machinery: Machinery) -> Front:
     """Put together what serves clients."""
     config, state, store, prefect, log = base.config, base.state, base.store, base.prefect, base.log
     catalog, uploads = Catalog(config.modules), Uploads(state.uploads, base.reserve)
@@ -183,7 +183,7 @@ def build_front(base: Base, engine: Engine) -> Front:
         jobs=JobService(
             store=store,
             submissions=submissions,
-            supervisor=engine.supervisor,
+            supervisor=machinery.supervisor,
             watcher=watcher,
             state=state,
             dashboard_url=prefect.ui_url,
@@ -205,15 +205,15 @@ def build_front(base: Base, engine: Engine) -> Front:
     return Front(submissions=submissions, watcher=watcher, health=health, server=server)
 
 
-def open_telemetry(base: Base, engine: Engine) -> None:
+def open_telemetry(base: Base, machinery: Machinery) -> None:
     """Begin to tell how things are, to those who asked for it."""
     sampler = Sampler(
         store=base.store,
-        scheduler=engine.scheduler,
+        scheduler=machinery.scheduler,
         capacity=base.config.capacity,
         prefect=base.prefect,
         reserve=base.reserve,
-        nursery=engine.nursery,
+        nursery=machinery.nursery,
         watches=lambda: base.telemetry.watches,
     )
     base.telemetry.open(base.store, sampler)

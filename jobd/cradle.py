@@ -18,6 +18,7 @@ from typing import NoReturn
 from pydantic import TypeAdapter
 
 from jobd import flow, flow_workers, procfs, runner
+from jobd.engine import Engine
 from jobd.failpoints import failpoint
 from jobd.layout import StateDirectory
 from jobd.messages import FlowRunId, FlowRunMade, Fork
@@ -62,7 +63,7 @@ def _run(state: StateDirectory, wish: Fork, line: "_Line") -> int:
     _write_to_log(state, wish.job_id)
     failpoint("runner.born")
 
-    def choose(stop_fd: int) -> runner.Engine:
+    def choose(stop_fd: int) -> Engine:
         if wish.plain:
             return run_plainly
         return flow.engine(line.flow_run(stop_fd) if wish.flow_run_follows else None)

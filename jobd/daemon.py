@@ -16,7 +16,7 @@ from structlog.typing import FilteringBoundLogger
 
 from jobd import __version__, cgroup, job_cgroup, processor_share, reserve, state_lock, systemd
 from jobd.access import AccessFile
-from jobd.assembly import Base, Engine, Front, build_engine, build_front, lay_base, open_telemetry
+from jobd.assembly import Base, Front, Machinery, build_front, build_machinery, lay_base, open_telemetry
 from jobd.config import Config
 from jobd.dashboard_cancels import watch_cancels
 from jobd.errors import StorageError
@@ -81,12 +81,12 @@ async def _running(
     config: Config, state: StateDirectory, manager: systemd.Manager, log: FilteringBoundLogger
 ) -> AsyncIterator[None]:
     base = await lay_base(config, state, log)
-    engine = build_engine(base)
-    front = build_front(base, engine)
-    open_telemetry(base, engine)
+    machinery = build_machinery(base)
+    front = build_front(base, machinery)
+    open_telemetry(base, machinery)
     prepare_sockets(base.addresses)
-    works = _works(base, engine, front, manager)
-    async with _taking_back(base, engine, front), _serving(base, front) as addresses, _at_work(works, log):
+    works = _works(base, machinery, front, manager)
+    async with _taking_back(base, machinery, front), _serving(base, front) as addresses, _at_work(works, log):
         # What is here now is here to stay. A collection that went through it each time would hold up every call.
         gc.collect()
         gc.freeze()
@@ -99,20 +99,20 @@ async def _running(
 
 
 @contextlib.asynccontextmanager
-async def _taking_back(base: Base, engine: Engine, front: Front) -> AsyncIterator[None]:
+async def _taking_back(base: Base, machinery: Machinery, front: Front) -> AsyncIterator[None]:
     """Take on what an earlier daemon left, before anybody can ask; at the end, leave the runners to the next one."""
     await asyncio.to_thread(job_cgroup.remove_abandoned)
     front.submissions.remove_strays()
-    bell = engine.ingest.listen()
-    await engine.supervisor.take_back()
+    bell = machinery.ingest.listen()
+    await machinery.supervisor.take_back()
     # Only now: what a runner holds and wants is said once, and would be lost if its job were not known yet.
-    await engine.supervisor.lines.open()
+    await machinery.supervisor.lines.open()
     try:
         yield
     finally:
-        await engine.supervisor.close()
+        await machinery.supervisor.close()
         await base.api.close()
-        await engine.supervisor.lines.close()
+        await machinery.supervisor.lines.close()
         asyncio.get_running_loop().remove_reader(bell)
         bell.close()
         await asyncio.to_thread(_close_behind, base.store, base.telemetry)
@@ -137,19 +137,19 @@ async def _serving(base: Base, front: Front) -> AsyncIterator[list[str]]:
         access.remove()
 
 
-def _works(base: Base, engine: Engine, front: Front, manager: systemd.Manager) -> _Works:
+def _works(base: Base, machinery: Machinery, front: Front, manager: systemd.Manager) -> _Works:
     """Name the works that have no end."""
     prefect, api, store, log = base.prefect, base.api, base.store, base.log
-    hold_back, resume = engine.scheduler.hold_back, engine.scheduler.resume
+    hold_back, resume = machinery.scheduler.hold_back, machinery.scheduler.resume
     return {
         "prefect": prefect.run,
-        "nursery": engine.nursery.run,
-        "supervisor": engine.supervisor.watch,
+        "nursery": machinery.nursery.run,
+        "supervisor": machinery.supervisor.watch,
         "cancels": partial(
-            watch_cancels, prefect=prefect, api=api, store=store, cancel=engine.supervisor.cancel, log=log
+            watch_cancels, prefect=prefect, api=api, store=store, cancel=machinery.supervisor.cancel, log=log
         ),
         "recorder": RecorderClient(state=base.state, prefect=prefect, store=store, log=log).run,
-        "retention": engine.retention.run,
+        "retention": machinery.retention.run,
         "health": front.health.run,
         "watchdog": partial(manager.keep_alive, partial(_await_writer, store)),
         "reserve": partial(reserve.keep, base.reserve, hold_back=hold_back, resume=resume, log=log),

@@ -27,6 +27,7 @@ from prefect.settings import (
 )
 from prefect.states import Cancelled, Completed, Failed, Pending
 
+from jobd.engine import Engine
 from jobd.flow_client import adopt, sharing_client
 from jobd.job_run import JobRun
 from jobd.messages import FlowRunId
@@ -41,7 +42,7 @@ _SHOWN_LINES = 1000
 """At most this many lines of an entry's log are sent to Prefect; all of them are in the entry's own log."""
 
 
-def engine(flow_run: FlowRunId | None) -> Callable[[JobRun], None]:
+def engine(flow_run: FlowRunId | None) -> Engine:
     """Give the engine that runs a job as this flow run, or as one that it makes itself."""
 
     def prefect_flow(run: JobRun) -> None:

@@ -126,16 +126,24 @@ class JobRun:
 
     def begin(self, flow_run_id: str) -> None:
         """Write down that the job's flow run has begun; TooLateError when another engine was given the job."""
+        if not self._begin(flow_run_id):
+            raise TooLateError(f"job {self.job_id} has begun without this flow run")
+
+    def begin_without_flow(self) -> bool:
+        """Write down that the job has begun without Prefect, unless it has begun; tell whether it was so."""
+        return self._begin("")
+
+    def _begin(self, flow_run_id: str) -> bool:
         with self._lock:
             if self._begun.is_set():
-                raise TooLateError(f"job {self.job_id} has begun without this flow run")
+                return False
             self._begun.set()
         self._record(events.JobStarted(flow_run_id=flow_run_id))
+        return True
 
     def drive(self, run_step: Callable[[PlanStep], None]) -> JobState:
         """Take the job through its steps to its end; `run_step` calls run_entry for every entry of a step."""
-        if not self._begun.is_set():
-            self.begin("")  # there is no flow run: Prefect could not be had
+        self.begin_without_flow()
         timer = self._arm_timeout()
         self._remove_unneeded(artifact.name for artifact in self.plan.artifacts if artifact.consumers)
         for step in self.plan.steps:

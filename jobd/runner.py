@@ -1,26 +1,24 @@
 """The process that runs one job. It outlives the daemon, and is known to live by the lock it holds."""
 
 import contextlib
-import contextvars
 import fcntl
 import gc
 import logging
 import os
 import socket
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import monotonic, sleep
 
 from jobd import job_cgroup, journal, procfs, sockets
+from jobd.engine import Engine, run_to_end
 from jobd.failpoints import failpoint
 from jobd.job_run import JobRun
 from jobd.journal import Journal
 from jobd.layout import JobDirectory, StateDirectory
 from jobd.link import Link
 from jobd.messages import Assignment, Fork
-from jobd.plain import run_plainly
 from jobd.plan import Plan
 from jobd.process import end_adopted, signal_name
 from jobd.states import JobState
@@ -37,16 +35,10 @@ EXIT_LOCKED = 75
 EXIT_STALE = 76
 """It was born so late that the job was ended, or given another runner, meanwhile."""
 
-BEGIN_SECONDS = 20.0
-"""An engine that has not begun the job by then has lost it."""
-END_SECONDS = 20.0
-"""How long an engine may go on after the job's end."""
-
 _ALLOCATIONS = 50_000
 """Objects made before Python looks for garbage; as shipped it looks 70 times as often, and finds next to nothing."""
 _LOCK_SECONDS, _LOOK_SECONDS = 1.0, 0.02
 
-Engine = Callable[[JobRun], None]
 Choose = Callable[[int], Engine]
 """Gives the engine when everything else is ready; sooner when the descriptor is readable, as the job is to stop."""
 
@@ -98,36 +90,11 @@ def _run_in(state: StateDirectory, job_id: str, choose: Choose) -> JobState | No
                 hosts=hosts,
             )
             run.prepare()
-            return _run(run, choose(link.wake_fd))
+            return run_to_end(run, choose(link.wake_fd))
     finally:
         failpoint("runner.done")
         hosts.close()
         link.close()
-
-
-def _run(run: JobRun, engine: Engine) -> JobState | None:
-    """Run through `engine` as long as it keeps its bounds; whatever it leaves undone is done plainly."""
-    context = contextvars.copy_context()
-    thread = threading.Thread(target=context.run, args=(_attempt, engine, run), name="engine", daemon=True)
-    thread.start()
-    if run.wait_begun(BEGIN_SECONDS):
-        while thread.is_alive() and run.verdict is None:
-            thread.join(1.0)
-        # The job is done; what is left is the engine's own affair, and it gets a bounded time for it.
-        thread.join(END_SECONDS)
-    else:
-        log.warning("engine_too_slow seconds=%s", BEGIN_SECONDS)
-    if run.verdict is None:
-        _attempt(run_plainly, run)
-    return run.verdict
-
-
-def _attempt(engine: Engine, run: JobRun) -> None:
-    try:
-        engine(run)
-    except Exception:
-        # What it has done is in the journal, and what it has not is left to whoever comes next.
-        log.exception("engine_failed engine=%s", engine.__name__)
 
 
 @contextlib.contextmanager

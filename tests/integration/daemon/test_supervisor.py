@@ -343,14 +343,14 @@ def test_runners_are_heard_once_their_jobs_are_known():
     ear, _mouth = socket.socketpair()
     lines = SimpleNamespace(open=step("lines open"), close=step("lines close"))
     supervisor = SimpleNamespace(lines=lines, take_back=step("jobs known"), close=step("close"))
-    engine = SimpleNamespace(supervisor=supervisor, ingest=SimpleNamespace(listen=lambda: ear))
+    machinery = SimpleNamespace(supervisor=supervisor, ingest=SimpleNamespace(listen=lambda: ear))
     base = SimpleNamespace(api=SimpleNamespace(close=step("api")), store=None, telemetry=None)
     front = SimpleNamespace(submissions=SimpleNamespace(remove_strays=lambda: 0))
 
     async def work() -> None:
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(daemon, "_close_behind", lambda *_: None)
-            async with daemon._taking_back(base, engine, front):
+            async with daemon._taking_back(base, machinery, front):
                 assert order == ["jobs known", "lines open"]
 
     asyncio.run(work())
