@@ -10,7 +10,9 @@ from typing import Generic, Protocol, Self, TypeVar
 
 _T = TypeVar("_T")
 _T_co = TypeVar("_T_co", covariant=True)
-_LONGEST_WAIT = 3600.0
+_LOOK_SECONDS = 0.25
+"""How often a wait is begun anew. A signal that another thread takes, or that comes just before the wait, does not
+break it, and Python handles it only then."""
 
 
 class Call(Protocol[_T_co]):
@@ -69,7 +71,7 @@ class Reader(Generic[_T]):
         while True:
             left = due - time.monotonic()
             try:
-                return self._answers.get(timeout=min(max(0.0, left), _LONGEST_WAIT))
+                return self._answers.get(timeout=min(max(0.0, left), _LOOK_SECONDS))
             except Empty:
                 if left <= 0:
                     self.expired = True

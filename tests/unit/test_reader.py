@@ -1,7 +1,10 @@
 """Reading a stream in a thread of its own."""
 
+import signal
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from jobctl.reader import Reader
@@ -73,3 +76,31 @@ def test_the_end_of_the_stream_is_the_end_of_the_reading():
     call.__class__ = type("Ending", (FakeCall,), {"__iter__": lambda self: iter(self.numbers)})
     with Reader(call) as reader:
         assert list(reader.read()) == [1, 2]
+
+
+@pytest.mark.timeout(30)
+def test_a_signal_that_does_not_break_the_wait_is_handled_all_the_same():
+    """Another thread takes it here; one that comes just before the wait begins is the same to Python."""
+
+    def interrupt(_number, _frame):
+        raise KeyboardInterrupt
+
+    def send_to_itself(waiting):
+        looks = 0
+        while looks < 10:  # each lets go of the interpreter, so that the main thread gets to where it waits
+            Path("/proc/self/stat").read_bytes()
+            looks = looks + 1 if sys._current_frames()[waiting].f_code.co_name == "_take" else 0
+        signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    other = threading.Thread(target=send_to_itself, args=(threading.get_ident(),))
+    try:
+        with Reader(FakeCall([])) as reader:
+            other.start()
+            with pytest.raises(KeyboardInterrupt):
+                next(reader.read())
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+        other.join()
+
+    assert not reader.expired
