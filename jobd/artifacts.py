@@ -19,6 +19,7 @@ from jobd.failpoints import failpoint
 from jobd.layout import sync_directory
 from jobd.names import ascii_controls
 from jobd.roots import kind
+from jobd.trees import remove_folder
 
 _FICLONE = 0x40049409
 
@@ -74,7 +75,7 @@ class ArtifactStore:
     def _remove(path: Path) -> None:
         with contextlib.suppress(FileNotFoundError):
             if stat.S_ISDIR(path.lstat().st_mode):
-                shutil.rmtree(path)
+                remove_folder(path)
             else:
                 path.unlink()
 

@@ -18,8 +18,11 @@ from jobd.warm_hosts import WarmHosts
 class Record(Protocol):
     """Writes events down."""
 
-    def __call__(self, *happened: JobEvent, durable: bool = False) -> None:
-        """Write in one piece; on disk when it returns and `durable` is set."""
+    def __call__(self, *happened: JobEvent, durable: bool = False, wait: bool = True) -> bool:
+        """Write in one piece; on disk when it returns and `durable` is set. Tell whether there was room.
+
+        Without `wait` nothing is waited for, and what there is no room for is dropped.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +106,12 @@ class Failed:
 
     failure: Failure
     usage: Usage | None = None
+    lives: bool = False
+    """Whether a process of it may still live: two attempts of an entry never do, so no other may follow."""
+
+    def may_be_retried(self, entry: PlanEntry) -> bool:
+        """Tell whether another attempt may mend this."""
+        return not self.lives and (not entry.retry_on or self.failure.kind in entry.retry_on)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """The run of one attempt: its folders are made, its process is started, followed, and cleared away."""
 
+import contextlib
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from jobd.events import FailureKind
 from jobd.limits import Limits
 from jobd.process import ModuleProcess
 from jobd.secret_store import SecretError
+from jobd.trees import remove_folder
 from jobd.warm_process import Parked
 
 _FOLDERS = ("cwd", "out", "tmp")
@@ -43,7 +44,7 @@ def _make_folders(attempt: Attempt) -> None:
     try:
         scratch.mkdir()
     except FileExistsError:  # what an earlier runner left
-        shutil.rmtree(scratch, ignore_errors=True)
+        remove_folder(scratch)
         scratch.mkdir()
     for name in _FOLDERS:
         os.mkdir(f"{scratch}/{name}")  # noqa: PTH102 - a Path for each is waste
@@ -57,7 +58,8 @@ def _remove(scratch: Path) -> None:
             os.rmdir(f"{scratch}/{name}")  # noqa: PTH106 - a Path for each is waste
         scratch.rmdir()
     except OSError:
-        shutil.rmtree(scratch, ignore_errors=True)
+        with contextlib.suppress(OSError):  # what lives on may hold it; the daemon removes it with the job's litter
+            remove_folder(scratch)
 
 
 def _start(attempt: Attempt, confinement: Confinement) -> ModuleProcess:

@@ -7,6 +7,7 @@ so that nothing half-written is ever visible and a late writer of a killed attem
 import contextlib
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from signal import Signals
 
 from jobd import events, invocation, module_log
@@ -20,11 +21,15 @@ from jobd.memory_watch import MemoryWatch
 from jobd.module_log import Reports
 from jobd.plan import LogOverflow
 from jobd.process import Awaited, Exit, ModuleProcess, signal_name
+from jobd.procfs import OutlivesError
 
 _LOOK_SECONDS = 0.25
 """How often a module's log is read for reports; also the most often that progress is told."""
 _FLOOD_BYTES = 1 << 20
 """A log that has grown by so much since the last look is looked at ten times as often."""
+
+_Ending = Callable[[str], Failed | Cancelled]
+"""Makes an ending of a sentence."""
 
 
 class AttemptWatch:
@@ -40,7 +45,10 @@ class AttemptWatch:
         self._show = show
         self._log = confinement.open_log()
         self._times = LogTimes(attempt.log)
+        self._started = False
+        self._progress: tuple[float | None, str | None] = (None, None)
         self._told: tuple[float | None, str | None] = (None, None)
+        self._ending: _Ending = partial(attempt.failed, FailureKind.SYSTEM)
         self._failure_text: str | None = None
         entry = attempt.entry
         self._deadlines = Deadlines(timeout=entry.timeout, silence=entry.silence)
@@ -48,15 +56,22 @@ class AttemptWatch:
         self._look_seconds = _LOOK_SECONDS
 
     def run(self) -> Succeeded | Failed | Cancelled:
-        """Return when the process has ended and nothing of it lives."""
-        entry = self._attempt.entry
-        self._attempt.record(
-            events.EntryStarted(step=entry.step, entry=entry.name, attempt=self._attempt.number, pid=self._process.pid)
-        )
+        """Return when the process has ended and nothing of it lives, or nothing can end it."""
         try:
+            return self._run()
+        except OutlivesError as error:
+            self._tell_start(wait=True)
+            outcome = self._ending(str(error))
+            return replace(outcome, lives=True) if isinstance(outcome, Failed) else outcome
+
+    def _run(self) -> Succeeded | Failed | Cancelled:
+        try:
+            # Nothing waits for room on the disk while the process runs: what may have to end it is looked for still.
+            self._tell_start()
             cut_short = self._follow()
             exit_ = self._process.reap()
             self._process.kill_leftovers()
+            self._tell_start(wait=True)
             self._report(self._log.look(last=True))
             overrun = self._bound_log()
         finally:
@@ -71,15 +86,14 @@ class AttemptWatch:
     def _follow(self) -> Failed | Cancelled | None:
         while (awaited := self._await()) is not Awaited.END:
             if awaited is Awaited.WAKE:
-                return Cancelled(self._end(self._attempt.stop_reason()))
+                return self._end(self._attempt.stop_reason(), Cancelled)
             grown = self._deadlines.hear(self._log.size)
             self._times.note(self._log.size)
             self._look_seconds = _LOOK_SECONDS / (10 if grown > _FLOOD_BYTES else 1)
+            self._tell_start()
             self._report(self._log.look())
             if why := self._deadlines.passed():
-                why = self._end(why)
-                self._report(self._log.look())
-                return self._attempt.failed(FailureKind.TIMEOUT, why)
+                return self._end(why, partial(self._attempt.failed, FailureKind.TIMEOUT))
             if (overrun := self._bound_log()) is not None:
                 return overrun
         return None
@@ -103,30 +117,49 @@ class AttemptWatch:
             stop, why = True, f"{why}, and this file system cannot drop the middle of a file ({error.strerror})"
         return self._attempt.failed(FailureKind.INVALID_OUTPUT, why) if stop else None
 
-    def _end(self, why: str) -> str:
+    def _end(self, why: str, ending: _Ending) -> Failed | Cancelled:
+        """End it for a reason, and give the ending that says so."""
+        self._ending = lambda error: ending(f"{why}; {error}")
         killed = self._process.end(self._attempt.entry.grace, meanwhile=self._cut_log)
+        self._report(self._log.look())
         if not killed:
-            return f"{why}; its processes ended on SIGTERM"
+            return ending(f"{why}; its processes ended on SIGTERM")
         count = "1 process" if len(killed) == 1 else f"{len(killed)} processes"
-        return f"{why}; {count} had to be killed"
+        return ending(f"{why}; {count} had to be killed")
 
     def _cut_log(self) -> None:
         # Where it cannot be cut, it is being ended anyway.
         with contextlib.suppress(OSError):
             self._log.cut(self._attempt.entry.log_limit)
 
-    def _report(self, reports: Reports) -> None:
+    def _tell_start(self, *, wait: bool = False) -> None:
+        """Tell that it has started, unless that is told or there is no room to write it down; it is told later then."""
         entry = self._attempt.entry
-        self._failure_text = reports.failure or self._failure_text
-        told = (
-            self._told[0] if reports.progress is None else reports.progress,
-            self._told[1] if reports.status is None else reports.status,
-        )
-        if told != self._told:
-            self._told = told
-            self._attempt.record(
-                events.EntryProgress(step=entry.step, entry=entry.name, percent=reports.progress, status=reports.status)
+        if not self._started:
+            started = events.EntryStarted(
+                step=entry.step, entry=entry.name, attempt=self._attempt.number, pid=self._process.pid
             )
+            self._started = self._attempt.record(started, wait=wait)
+
+    def _tell_progress(self) -> None:
+        """Tell what has changed of its progress, likewise."""
+        entry = self._attempt.entry
+        if self._started and self._progress != self._told:
+            percent, status = (
+                now if now != told else None for now, told in zip(self._progress, self._told, strict=True)
+            )
+            progress = events.EntryProgress(step=entry.step, entry=entry.name, percent=percent, status=status)
+            if self._attempt.record(progress, wait=False):
+                self._told = self._progress
+
+    def _report(self, reports: Reports) -> None:
+        self._failure_text = reports.failure or self._failure_text
+        percent, status = self._progress
+        self._progress = (
+            percent if reports.progress is None else reports.progress,
+            status if reports.status is None else reports.status,
+        )
+        self._tell_progress()
         for line in reports.lines:
             self._show(line)
         if reports.skipped:

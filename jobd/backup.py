@@ -20,8 +20,8 @@ from jobd.errors import ConfigError, StorageError
 from jobd.events import ArtifactPublished, ArtifactRemoved
 from jobd.layout import JobDirectory, StateDirectory, sync_directory
 from jobd.log_mark import put_back_marks, read_marks
-from jobd.removal import remove_tree, tree_size
 from jobd.states import ArtifactState
+from jobd.trees import remove_tree, tree_size
 
 _ROUNDS = 5
 _PAUSE_SECONDS = 0.1

@@ -161,11 +161,11 @@ class Cgroup:
         return True
 
     def remove(self, patience: float = 10.0) -> None:
-        """Remove it with those below it; TimeoutError when something lives in it for so long."""
+        """Remove it with those below it; OutlivesError when something lives in it for so long."""
         deadline = monotonic() + patience
         while not self._try_remove():
             if not self.wait_empty(deadline - monotonic()):
-                raise TimeoutError(f"processes {_pids(self.path)[:5]} in {self.path} outlive SIGKILL")
+                raise procfs.OutlivesError(f"processes {_pids(self.path)[:5]} in {self.path} outlive SIGKILL")
             sleep(_BUSY_SECONDS)  # it is counted as empty a moment before it can be removed
 
     def _try_remove(self) -> bool:

@@ -14,9 +14,9 @@ from jobd.events import Occurrence
 from jobd.finding import Finding, Mend
 from jobd.jobs import Artifact, Job
 from jobd.layout import JobDirectory, StateDirectory
-from jobd.removal import remove_tree, tree_size
 from jobd.states import ArtifactState
 from jobd.store import Store
+from jobd.trees import remove_tree, tree_size
 
 _SETTLED_SECONDS = 60.0
 """Beside a daemon, what is younger than this may be under way."""

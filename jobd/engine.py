@@ -29,7 +29,7 @@ def run_to_end(run: JobRun, engine: Engine) -> JobState | None:
     thread = threading.Thread(target=context.run, args=(_engage, engine, run), name="engine", daemon=True)
     thread.start()
     if not run.wait_begun(BEGIN_SECONDS) and run.begin_without_flow():
-        log.warning("engine_too_slow seconds=%s", BEGIN_SECONDS)
+        log.warning("engine_given_up engine=%s", engine.__name__)
     else:
         while thread.is_alive() and run.verdict is None:
             thread.join(1.0)
@@ -48,6 +48,6 @@ def _engage(engine: Engine, run: JobRun) -> None:
 def _attempt(engine: Engine, run: JobRun) -> None:
     try:
         engine(run)
-    except Exception:
+    except BaseException:  # what Prefect breaks off with is no Exception
         # What it has done is in the journal, and what it has not is left to whoever comes next.
         log.exception("engine_failed engine=%s", engine.__name__)

@@ -31,7 +31,6 @@ from jobd.engine import Engine
 from jobd.flow_client import adopt, sharing_client
 from jobd.job_run import JobRun
 from jobd.messages import FlowRunId
-from jobd.plain import thread_count
 from jobd.plan import PlanEntry, PlanStep
 from jobd.prefect_names import flow_name, flow_run_name, flow_run_tags
 from jobd.prefect_queues import empty_queues_at_once
@@ -115,7 +114,7 @@ def _body(run: JobRun) -> Callable[[str], State[Any]]:
 
 
 def _threads(run: JobRun) -> int:
-    return max((thread_count(run, step) for step in run.plan.steps), default=1)
+    return max((step.threads(run.cpus) for step in run.plan.steps), default=1)
 
 
 def settings() -> AbstractContextManager[object]:

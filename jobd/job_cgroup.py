@@ -111,7 +111,7 @@ def _join(own: Cgroup) -> bool:
 
 
 def remove(cgroup: Cgroup) -> None:
-    """Remove an attempt's cgroup, and the job's with the last one; TimeoutError when something lives on in it."""
+    """Remove an attempt's cgroup, and the job's with the last one; OutlivesError when something lives on in it."""
     cgroup.remove()
     with _lock, contextlib.suppress(OSError):
         cgroup.path.parent.rmdir()  # refused while it holds others
@@ -120,7 +120,7 @@ def remove(cgroup: Cgroup) -> None:
 def remove_stale(job_id: str, *, patience: float = 10.0) -> list[procfs.Process]:
     """Kill what lives in any cgroup of a job that has no runner, and remove them; give what was killed.
 
-    TimeoutError when something outlives that.
+    OutlivesError when something outlives that.
     """
     home = base()
     job = Cgroup(home / _FOLDER / job_id) if home else None

@@ -9,7 +9,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from time import time
+from time import monotonic, time
 from typing import Protocol
 
 from jobd import events
@@ -32,6 +32,9 @@ from jobd.warm_hosts import WarmHosts
 log = logging.getLogger("jobd.runner")
 
 Key = tuple[str, str]
+
+_CANCEL_SECONDS = 2.0
+"""How long a job that is cancelled before it has begun may still begin, so that its flow run ends as it does."""
 
 
 class Doorbell(Protocol):
@@ -70,8 +73,9 @@ class JobRun:
         ring: Doorbell,
         clear: Callable[[], object] = lambda: None,
         hosts: WarmHosts | None = None,
+        succeeded: Iterable[str] = (),
     ) -> None:
-        """Take over where `assignment` says that earlier runners stopped.
+        """Take over where `assignment` says that earlier runners stopped; `succeeded` are the steps told to have.
 
         `clear` is called before the terminal event, to end whatever entries have left in spite of all.
         """
@@ -89,6 +93,7 @@ class JobRun:
         self._lock = threading.Lock()
         self._stop: _Stop | None = None
         self._open: set[str] = set()
+        self._succeeded = set(succeeded)
         self._begun = threading.Event()
         self.at_work = threading.Event()
         """Set when the first module has started, or none will."""
@@ -150,15 +155,23 @@ class JobRun:
             if self._stopped() or not self._open_step(step):
                 break
             run_step(step)
-            if all(self._ended.get((step.name, entry.name)) is EntryState.SUCCEEDED for entry in step.entries):
+            if step.name not in self._succeeded and self._has_succeeded(step):
+                self._succeeded.add(step.name)
                 self._record(events.StepSucceeded(step=step.name))
         if timer is not None:
             timer.cancel()
         return self._finish()
 
+    def _has_succeeded(self, step: PlanStep) -> bool:
+        return all(self._ended.get((step.name, entry.name)) is EntryState.SUCCEEDED for entry in step.entries)
+
     def wait_begun(self, seconds: float) -> bool:
-        """Wait until the job has begun, or the time is up; tell which."""
-        return self._begun.wait(seconds)
+        """Wait until the job has begun, its cancel is a while old, or the time is up; tell whether it has begun."""
+        deadline = monotonic() + seconds
+        while not self._begun.wait(max(0.0, min(_CANCEL_SECONDS, deadline - monotonic()))):
+            if monotonic() >= deadline or self._stopped():
+                return False
+        return True
 
     def run_entry(self, entry: PlanEntry, show: Callable[[str], None]) -> tuple[EntryState, str]:
         """Bring one entry to its end; give its terminal state and a sentence on it. `show` gets lines of its log."""
@@ -175,7 +188,7 @@ class JobRun:
                 return self._stop_entry(entry, outcome, last)
             last = outcome
             failures += 1
-            if failures > entry.retries or not _is_retried(entry, last.failure) or self._stopped():
+            if failures > entry.retries or not last.may_be_retried(entry) or self._stopped():
                 return self._fail_entry(entry, last)
             self._pause(entry, last, failures)
 
@@ -283,11 +296,19 @@ class JobRun:
         self._remove(self._uses.give_up_unneeded(used), "its last consumer has succeeded")
 
     def _remove(self, names: list[str], reason: str) -> None:
-        for name in names:
-            self.artifacts.remove(name)
+        removed = [name for name in names if self._is_removed(name)]
         failpoint("remove.removed")
-        if names:
-            self._record(*(events.ArtifactRemoved(name=name, reason=reason) for name in names))
+        if removed:
+            self._record(*(events.ArtifactRemoved(name=name, reason=reason) for name in removed))
+
+    def _is_removed(self, name: str) -> bool:
+        try:
+            self.artifacts.remove(name)
+        except OSError as error:
+            # It stays, on disk and in the record: nothing that has succeeded fails of it.
+            log.warning("artifact_not_removed name=%s error=%s", name, error)
+            return False
+        return True
 
     # -- the job -----------------------------------------------------------------------------------------------
 
@@ -296,8 +317,9 @@ class JobRun:
         if step.name not in self._open and todo:
             waiting = (events.EntryWaiting(step=step.name, entry=entry.name) for entry in todo)
             self._record(events.StepStarted(step=step.name), *waiting)
-            # The answers come while the engine makes ready for the entries.
-            for entry in todo[: max(1, int(self.cpus))]:
+            # The answers come while the engine makes ready for the entries. What is granted to one for which there is
+            # no thread is lost to all, and the others may wait for it.
+            for entry in todo[: min(max(1, int(self.cpus)), step.threads(self.cpus))]:
                 self._link.want(f"{entry.step}/{entry.name}", entry.resources)
         self._open.add(step.name)
         return not self._stopped()
@@ -358,22 +380,16 @@ class JobRun:
         self._verdict = self._stop.state if self._stop else JobState.SUCCEEDED
         return self._verdict
 
-    def _record(self, *happened: JobEvent, durable: bool = False) -> None:
+    def _record(self, *happened: JobEvent, durable: bool = False, wait: bool = True) -> bool:
         failpoint(f"journal.before.{happened[-1].kind}")
         now = time()
-        # Progress is told again; everything else waits for room on the disk, and its entry with it.
-        needed = not all(isinstance(event, events.EntryProgress) for event in happened)
-        with self._lock:
-            occurrences = [Occurrence(time=now, event=event) for event in happened]
-            self._journal.append(occurrences, durable=durable, needed=needed)
+        occurrences = [Occurrence(time=now, event=event) for event in happened]
+        written = self._journal.append(occurrences, durable=durable, wait=wait)
         failpoint(f"journal.after.{happened[-1].kind}")
         self._ring()
         if isinstance(happened[-1], events.EntryStarted):
             self.at_work.set()
-
-
-def _is_retried(entry: PlanEntry, failure: Failure) -> bool:
-    return not entry.retry_on or failure.kind in entry.retry_on
+        return written
 
 
 def _unknown(reason: str) -> Failure:

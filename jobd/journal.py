@@ -5,6 +5,7 @@ checksum is no line: reading stops before it, and the next writer cuts it off.
 """
 
 import os
+import threading
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -86,34 +87,43 @@ class Journal:
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._end = end
         os.ftruncate(self._fd, end)
+        self._lock = threading.Lock()
+        self._turn = threading.Lock()  # of those that wait for room, so that what one of them tells stays together
 
-    def append(self, occurrences: Sequence[Occurrence], *, durable: bool, needed: bool = True) -> None:
-        """Write the lines in one piece; when it returns and `durable` is set, they are on disk.
+    def append(self, occurrences: Sequence[Occurrence], *, durable: bool, wait: bool = True) -> bool:
+        """Write the lines, from any thread; when it returns and `durable` is set, they are on disk.
 
         When the disk is full it waits until there is room, because what is not written did not happen, and what is
-        told twice did not either; lines that are not `needed` are dropped instead. OSError when the disk refuses
-        for another reason: the job then cannot go on.
+        told twice did not either. Without `wait` it returns at once, also while another thread waits, and tells
+        whether every line was written; the others are dropped. OSError when the disk refuses for another reason: the
+        job then cannot go on.
         """
         data = b"".join(map(encode, occurrences))
-        while (data := self._write(data)) and needed:
-            sleep(_FULL_SECONDS)
+        if wait:
+            with self._turn:
+                while data := self._write(data):
+                    sleep(_FULL_SECONDS)
+        else:
+            data = self._write(data)
         if durable:
             os.fdatasync(self._fd)
+        return not data
 
     def _write(self, data: bytes) -> bytes:
         """Write as many whole lines as there is room for, and give the others."""
-        written = 0
-        try:
-            written = os.pwrite(self._fd, data, self._end)
-        except OSError as error:
-            if not is_disk_full(error):
-                raise
-        whole = data.rfind(b"\n", 0, written) + 1
-        if whole < written:
-            # A torn line would hide every line after it.
-            os.ftruncate(self._fd, self._end + whole)
-        self._end += whole
-        return data[whole:]
+        with self._lock:
+            written = 0
+            try:
+                written = os.pwrite(self._fd, data, self._end)
+            except OSError as error:
+                if not is_disk_full(error):
+                    raise
+            whole = data.rfind(b"\n", 0, written) + 1
+            if whole < written:
+                # A torn line would hide every line after it.
+                os.ftruncate(self._fd, self._end + whole)
+            self._end += whole
+            return data[whole:]
 
     def close(self) -> None:
         """Put everything on disk and close."""

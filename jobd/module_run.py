@@ -112,8 +112,7 @@ class _Bench:
         return target
 
     def _may_retry(self, outcome: Failed, number: int) -> bool:
-        kinds = self._entry.retry_on
-        return number <= self._entry.retries and (not kinds or outcome.failure.kind in kinds)
+        return number <= self._entry.retries and outcome.may_be_retried(self._entry)
 
     def _make_attempt(self, number: int, wake_fd: int) -> Attempt:
         return Attempt(
@@ -128,11 +127,12 @@ class _Bench:
         )
 
 
-def _tell(*happened: JobEvent, durable: bool = False) -> None:  # noqa: ARG001 - as every record
+def _tell(*happened: JobEvent, durable: bool = False, wait: bool = True) -> bool:  # noqa: ARG001 - as every record
     for event in happened:
         if isinstance(event, events.EntryProgress):
             percent = f"{event.percent:.0f} %" if event.percent is not None else ""
             _say("  ".join(part for part in (percent, event.status or "") if part))
+    return True
 
 
 def _say(text: str) -> None:

@@ -13,14 +13,8 @@ def run_plainly(run: JobRun) -> None:
         run.run_entry(entry, show=lambda _line: None)
 
     def run_step(step: PlanStep) -> None:
-        with ThreadPoolExecutor(thread_count(run, step), thread_name_prefix=step.name) as pool:
+        with ThreadPoolExecutor(step.threads(run.cpus), thread_name_prefix=step.name) as pool:
             for done in [pool.submit(run_entry, entry) for entry in step.entries]:
                 done.result()
 
     run.drive(run_step)
-
-
-def thread_count(run: JobRun, step: PlanStep) -> int:
-    """Give how many threads a step can make use of: as many as entries can run at once, and a few that wait."""
-    least = min((entry.resources.cpus for entry in step.entries), default=1.0)
-    return max(1, min(len(step.entries), int(run.cpus / max(least, 0.01)) + 4, 256))

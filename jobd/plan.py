@@ -112,6 +112,11 @@ class PlanStep(Model):
     name: str
     entries: tuple[PlanEntry, ...]
 
+    def threads(self, cpus: float) -> int:
+        """Give how many threads its entries can make use of: as many as can run at once, and a few that wait."""
+        least = min((entry.resources.cpus for entry in self.entries), default=1.0)
+        return max(1, min(len(self.entries), int(cpus / max(least, 0.01)) + 4, 256))
+
 
 class Plan(Model):
     """A job that can run as it stands. The timeout is that of the whole job, in seconds."""

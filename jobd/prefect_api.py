@@ -260,4 +260,5 @@ def _parse(adapter: TypeAdapter[Parsed], answer: bytes) -> Parsed:
     try:
         return adapter.validate_json(answer)
     except ValidationError as error:
-        raise PrefectApiError(f"the answer of Prefect's server is not understood: {error}") from error
+        # The whole text names every line of an answer that may have hundreds.
+        raise PrefectApiError(f"the answer of Prefect's server is not understood: {str(error)[:500]}") from error

@@ -16,11 +16,11 @@ from jobd.input_copy import InputCopy
 from jobd.jobs import new_job
 from jobd.layout import StateDirectory, sync_directory
 from jobd.plan import Plan, PlanInput
-from jobd.removal import tree_size
 from jobd.reserve import Reserve
 from jobd.retry import find_reuse
 from jobd.roots import Caller, Roots
 from jobd.store import Acceptance, Store
+from jobd.trees import tree_size
 from jobd.uploads import Uploads
 
 _ALPHABET = "abcdefghjkmnpqrstvwxyz23456789"

@@ -74,6 +74,7 @@ class ModuleProcess:
         self._peak = 0
         self._own_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
         self._exit: Exit | None = None
+        self._outlives = False
         try:
             with _opened(log) as fd:
                 self._parked = fork(fd) if fork is not None else None
@@ -107,9 +108,14 @@ class ModuleProcess:
     def end(self, grace: float, *, meanwhile: Callable[[], None] = lambda: None) -> list[procfs.Process]:
         """Have the whole tree end: SIGTERM, the grace in seconds, SIGKILL; give those that had to be killed.
 
-        `meanwhile` is called now and then during the grace.
+        `meanwhile` is called now and then during the grace. OutlivesError when something outlives SIGKILL; it is not
+        waited for then, here or at the exit.
         """
-        return procfs.end_all(self._tree, grace=grace, meanwhile=meanwhile, kill_faster=self._kill_cgroup)
+        try:
+            return procfs.end_all(self._tree, grace=grace, meanwhile=meanwhile, kill_faster=self._kill_cgroup)
+        except procfs.OutlivesError:
+            self._outlives = True
+            raise
 
     def reap(self) -> Exit:
         """Take its exit once it has ended; waits for it otherwise."""
@@ -132,13 +138,13 @@ class ModuleProcess:
         return max(told, self._peak) if told > self._own_peak else self._peak or None
 
     def kill_leftovers(self) -> list[procfs.Process]:
-        """Kill what the ended process left running; give what was killed. TimeoutError when something outlives that.
+        """Kill what the ended process left running; give what was killed. OutlivesError when something outlives that.
 
         Without a cgroup, orphans are known by having been handed to this process, a subreaper. One of another session
         that has cleared its environment, left its folder and closed its log is then no entry's: see end_adopted.
         """
         left = self._owned_orphans() or (self._cgroup is not None and self._cgroup.is_populated())
-        killed = procfs.end_all(self._tree, grace=0, kill_faster=self._kill_cgroup) if left else []
+        killed = self.end(0) if left else []
         reap_orphans(self._owned_zombies())
         self._remove_cgroup()
         return killed
@@ -161,6 +167,8 @@ class ModuleProcess:
     ) -> None:
         """Leave nothing running, whatever happened, and let go."""
         try:
+            if self._outlives:
+                return
             if self._exit is None:
                 self.end(0)
                 self.reap()

@@ -19,6 +19,10 @@ _PR_SET_NO_NEW_PRIVS = 38
 _LOOK_SECONDS = 0.1
 
 
+class OutlivesError(TimeoutError):
+    """Something lives on although it was killed, as a process in uninterruptible sleep does."""
+
+
 @dataclass(frozen=True, slots=True)
 class Process:
     """A process that is not a zombie, as it was when it was looked at."""
@@ -198,7 +202,7 @@ def end_all(
     """End every process that `search` finds: SIGTERM, the grace in seconds, SIGKILL until none is found.
 
     `meanwhile` is called now and then during the grace, `kill_faster` after each round of SIGKILL that found any: it
-    may reach those that were born meanwhile. Gives those that had to be killed. TimeoutError when something outlives
+    may reach those that were born meanwhile. Gives those that had to be killed. OutlivesError when something outlives
     SIGKILL for `patience` seconds, as a process in uninterruptible sleep does.
     """
     if grace > 0:
@@ -216,7 +220,7 @@ def end_all(
         killed |= {target.pid: target for target in rest}
         wait_gone(rest, deadline - monotonic())
         if monotonic() > deadline:
-            raise TimeoutError(f"process {rest[0].pid} outlives SIGKILL, or begets others faster than they are killed")
+            raise OutlivesError(f"process {rest[0].pid} outlives SIGKILL, or begets others faster than they are killed")
     return list(killed.values())
 
 

@@ -95,6 +95,9 @@ class RecorderClient:
         except TimeoutError:
             await self._end()
             raise PrefectApiError("the recorder hung, and was killed") from None
+        except ValueError:  # a line so long that it is not read
+            await self._end()
+            raise PrefectApiError("the recorder said more than it should") from None
         if not line.endswith(b"\n"):  # it died before its answer, or in the middle of it
             await self._end()
             raise PrefectApiError("the recorder died", hint=f"{self._state.recorder_log} may tell why")

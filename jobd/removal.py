@@ -1,15 +1,11 @@
 """Removing what a job or an upload left on disk."""
 
-import errno
 import os
-import shutil
 from pathlib import Path
 
 from jobd.layout import StateDirectory
 from jobd.store import Store
-
-_TRIES = 20
-"""Who tidies up has a handful of things to remove, and is through with them before these are."""
+from jobd.trees import remove_tree
 
 
 def delete_job(state: StateDirectory, store: Store, job_id: str) -> int:
@@ -20,40 +16,6 @@ def delete_job(state: StateDirectory, store: Store, job_id: str) -> int:
     """
     store.delete(job_id).result()
     return remove_tree(state.job(job_id).root)
-
-
-def tree_size(path: Path) -> int:
-    """Add up the bytes of a file, or of all files in a folder; 0 when there is nothing."""
-    size = path.lstat().st_size if path.is_file() or path.is_symlink() else 0
-    for folder, _folders, files in os.walk(path):
-        for name in files:
-            try:
-                size += Path(folder, name).lstat().st_size
-            except FileNotFoundError:
-                continue  # removed by somebody else in between
-    return size
-
-
-def remove_tree(path: Path) -> int:
-    """Remove a file or a folder with all it holds, if it is there, and give how many bytes that frees."""
-    freed = tree_size(path)
-    if path.is_dir() and not path.is_symlink():
-        _remove_folder(path)
-    else:
-        path.unlink(missing_ok=True)
-    return freed
-
-
-def _remove_folder(path: Path) -> None:
-    """Remove a folder in which somebody else may just be tidying up: a job's when its runner has just ended."""
-    for tries_left in reversed(range(_TRIES)):
-        try:
-            shutil.rmtree(path)
-        except OSError as error:
-            if error.errno not in {errno.ENOENT, errno.ENOTEMPTY} or not tries_left:
-                raise
-        if not path.exists():
-            return
 
 
 def trim_log(path: Path, most: int) -> None:

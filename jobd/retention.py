@@ -19,9 +19,10 @@ from jobd.errors import JobdError
 from jobd.events import Occurrence
 from jobd.jobs import Job
 from jobd.layout import StateDirectory
-from jobd.removal import delete_job, remove_tree, tree_size, trim_log
+from jobd.removal import delete_job, trim_log
 from jobd.states import JobState
 from jobd.store import Store
+from jobd.trees import remove_tree, tree_size
 from jobd.upload_shelf import DATA, USED
 
 _DAY, _HOUR = 86400.0, 3600.0

@@ -13,6 +13,7 @@ from time import monotonic, sleep
 
 from jobd import job_cgroup, journal, procfs, sockets
 from jobd.engine import Engine, run_to_end
+from jobd.events import StepSucceeded
 from jobd.failpoints import failpoint
 from jobd.job_run import JobRun
 from jobd.journal import Journal
@@ -78,7 +79,11 @@ def _run_in(state: StateDirectory, job_id: str, choose: Choose) -> JobState | No
         end_adopted()
 
     try:
-        with _doorbell(state.run / sockets.DOORBELL, job_id) as ring, _open(directory.journal) as lines:
+        past = journal.read_all(directory.journal)
+        with (
+            _doorbell(state.run / sockets.DOORBELL, job_id) as ring,
+            Journal(directory.journal, end=past.offset) as lines,
+        ):
             run = JobRun(
                 plan=plan,
                 assignment=assignment,
@@ -88,6 +93,7 @@ def _run_in(state: StateDirectory, job_id: str, choose: Choose) -> JobState | No
                 ring=ring,
                 clear=clear,
                 hosts=hosts,
+                succeeded=[told.event.step for told in past.occurrences if isinstance(told.event, StepSucceeded)],
             )
             run.prepare()
             return run_to_end(run, choose(link.wake_fd))
@@ -141,10 +147,6 @@ def is_locked(path: Path) -> bool:
 def describe(status: int) -> str:
     """Say what an exit status of a runner means: an exit code, or minus the number of a signal."""
     return f"exit code {status}" if status >= 0 else signal_name(-status)
-
-
-def _open(path: Path) -> Journal:
-    return Journal(path, end=journal.read_all(path).offset)
 
 
 @contextlib.contextmanager

@@ -68,8 +68,16 @@ JOB_MOVES: Mapping[JobState, frozenset[JobState]] = {
 ENTRY_MOVES: Mapping[EntryState, frozenset[EntryState]] = {
     # What succeeded in the job that this one retries has succeeded at once.
     EntryState.PENDING: frozenset({EntryState.WAITING, EntryState.SKIPPED, EntryState.SUCCEEDED}),
+    # An attempt whose process could not even be started fails, and is tried again, from where it waited.
     EntryState.WAITING: frozenset(
-        {EntryState.RUNNING, EntryState.FAILED, EntryState.CANCELLED, EntryState.SKIPPED, EntryState.PENDING}
+        {
+            EntryState.RUNNING,
+            EntryState.FAILED,
+            EntryState.CANCELLED,
+            EntryState.RETRYING,
+            EntryState.SKIPPED,
+            EntryState.PENDING,
+        }
     ),
     EntryState.RUNNING: frozenset(
         {EntryState.SUCCEEDED, EntryState.FAILED, EntryState.CANCELLED, EntryState.RETRYING, EntryState.PENDING}

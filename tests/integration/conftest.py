@@ -285,7 +285,7 @@ class Bench:
     links: list[Link] = field(default_factory=list)
     rings: int = 0
 
-    def make(self, plan: Plan, assignment: Assignment | None = None) -> JobRun:
+    def make(self, plan: Plan, assignment: Assignment | None = None, succeeded: Iterable[str] = ()) -> JobRun:
         """Make a runner's work on the job, from its beginning or from where an assignment says."""
         link = Link(self.state.run / "runners.sock", JOB_ID)
         self.links.append(link)
@@ -297,6 +297,7 @@ class Bench:
             journal=Journal(self.directory.journal, end=end),
             link=link,
             ring=self._ring,
+            succeeded=succeeded,
         )
 
     def run(self, plan: Plan, assignment: Assignment | None = None) -> Job:

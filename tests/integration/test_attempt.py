@@ -31,6 +31,8 @@ class Runs:
     def __init__(self, directory: JobDirectory) -> None:
         self.directory = directory
         self.told: list[JobEvent] = []
+        self.full = False
+        """Whether what does not wait for room finds none."""
         self.shown: list[str] = []
         self.wake_fd, self._wake_end = os.pipe()
         self._threads: list[Thread] = []
@@ -42,10 +44,16 @@ class Runs:
             number=number,
             directory=self.directory,
             artifacts=ArtifactStore(self.directory.artifacts),
-            record=lambda *happened, durable=False: self.told.extend(happened),
+            record=self._record,
             wake_fd=self.wake_fd,
             stop_reason=lambda: "somebody asked",
         )
+
+    def _record(self, *happened: JobEvent, durable: bool = False, wait: bool = True) -> bool:
+        if self.full and not wait:
+            return False
+        self.told.extend(happened)
+        return True
 
     def run(self, entry: PlanEntry, number: int = 1) -> Outcome:
         outcome = run_attempt(self.attempt(entry, number), self.shown.append)
@@ -392,6 +400,53 @@ def test_a_module_that_exits_well_on_its_timeout_has_timed_out(fail):
     """Exit code 0 after SIGTERM does not make the timeout a success."""
     failure = fail("signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\nwhile True: signal.pause()", timeout=0.3)
     assert failure.kind is FailureKind.TIMEOUT
+
+
+def test_a_timeout_ends_what_could_not_be_told_to_have_started(runs: Runs, modules):
+    """A disk without room for the start keeps nobody from ending the module; what happened is told in order later."""
+    runs.full = True
+    script = 'print("openjd_progress: 40", flush=True)\nwhile True: signal.pause()'
+    outcome = runs.run(modules.entry(script, timeout=0.5))
+    assert outcome.failure.kind is FailureKind.TIMEOUT
+    assert [event.kind for event in runs.told] == ["entry_started"]
+
+
+def test_progress_for_which_there_was_no_room_is_told_later(runs: Runs, modules, gates):
+    """What was reported last is told once there is room, and not what came before it."""
+    up, go = str(gates.path("up")), str(gates.path("go"))
+    script = f"""
+print("openjd_progress: 10", flush=True)
+print("openjd_progress: 40", flush=True)
+tell({up!r})
+open({go!r}).read()
+"""
+    runs.full = True
+    wait = runs.start(modules.entry(script))
+    gates.wait("up")
+    runs.full = False
+    gates.open("go")
+    assert isinstance(wait(), Succeeded)
+    first, *progress = runs.told
+    assert (first.kind, progress[-1].percent) == ("entry_started", 40)
+
+
+def test_what_outlives_every_signal_is_told_with_its_reason(runs: Runs, modules, monkeypatch: pytest.MonkeyPatch):
+    """A process that cannot be killed is not waited for, and no other attempt may be started beside it."""
+    entry = modules.entry("while True: signal.pause()", timeout=0.3, retries=3)
+    real = procfs.end_all
+
+    def in_vain(*_search: object, **_how: object) -> None:
+        raise procfs.OutlivesError("process 42 outlives SIGKILL")
+
+    monkeypatch.setattr(procfs, "end_all", in_vain)
+    outcome = run_attempt(runs.attempt(entry), runs.shown.append)
+    alive = runs.told[0].pid
+    assert procfs.process(alive) is not None
+    assert (outcome.failure.kind, outcome.lives) == (FailureKind.TIMEOUT, True)
+    assert outcome.failure.message == "it ran longer than its timeout of 0.3 s; process 42 outlives SIGKILL"
+    assert not outcome.may_be_retried(entry)
+    real(lambda: [now] if (now := procfs.process(alive)) else [], grace=0)
+    os.waitpid(alive, 0)
 
 
 def test_an_output_that_is_missing_fails_the_entry(fail, runs: Runs):

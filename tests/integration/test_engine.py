@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from jobd import engine as engine_module
+from jobd import job_run
 from jobd.engine import run_to_end
 from jobd.job_run import JobRun, TooLateError
 from jobd.plain import run_plainly
@@ -47,6 +48,32 @@ def test_an_engine_that_breaks_down_at_once_is_not_waited_for(bench, plan):
     assert run_to_end(bench.make(plan), broken) is JobState.SUCCEEDED
     assert begun_by(bench) == [""]
     assert bench.kinds().count("entry_succeeded") == 2
+
+
+def test_an_engine_that_ends_its_thread_is_not_waited_for(bench, plan):
+    """What Prefect breaks off with is no Exception to Python."""
+
+    def broken(_run: JobRun) -> None:
+        raise SystemExit
+
+    assert run_to_end(bench.make(plan), broken) is JobState.SUCCEEDED
+
+
+def test_a_cancel_waits_for_no_engine(bench, plan, monkeypatch: pytest.MonkeyPatch):
+    """A job whose engine hangs before it has begun is cancelled without it."""
+    monkeypatch.setattr(job_run, "_CANCEL_SECONDS", 0.05)
+    over = threading.Event()
+
+    def hanging(_run: JobRun) -> None:
+        over.wait()
+
+    run = bench.make(plan)
+    bench.daemon.wait_heard("connected", "abc123")
+    bench.daemon.do(bench.daemon.lines.cancel, "abc123", "asked")
+    try:
+        assert run_to_end(run, hanging) is JobState.CANCELLED
+    finally:
+        over.set()
 
 
 def test_an_engine_that_breaks_down_on_its_way_leaves_the_rest(bench, plan):

@@ -1,5 +1,6 @@
 """One runner's work on a job of real processes: order, artifacts, failures, retries, cancels and recovery."""
 
+import errno
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -7,11 +8,13 @@ from typing import Any
 
 import pytest
 
-from jobd import job_run
+from jobd import attempt_run, job_run, journal
+from jobd.artifacts import ArtifactStore
 from jobd.events import EntryRetrying, FailureKind, JobEvent
 from jobd.jobs import Job
 from jobd.messages import Assignment
 from jobd.plain import run_plainly
+from jobd.plan import Resources
 from jobd.states import ArtifactState, EntryState, JobState
 
 pytestmark = pytest.mark.timeout(60)
@@ -149,6 +152,124 @@ def test_a_running_sibling_of_a_failure_finishes(bench, modules, gates):
     thread.join()
     assert (states(job), job.state) == ({"bad": "failed", "slow": "succeeded"}, JobState.FAILED)
     assert bench.artifacts() == {"made"}
+
+
+def test_a_start_that_fails_is_tried_again(bench, modules, delays, monkeypatch: pytest.MonkeyPatch):
+    """An attempt whose process could not even be started is an attempt like any other."""
+    start, refusals = attempt_run._start, [OSError(errno.EAGAIN, "no process to be had")]
+
+    def refuse(*arguments: Any) -> Any:
+        if refusals:
+            raise refusals.pop()
+        return start(*arguments)
+
+    monkeypatch.setattr(attempt_run, "_start", refuse)
+    job = bench.run(modules.plan(modules.entry(COPY, outputs=["out"], retries=1)))
+    assert (job.state, delays) == (JobState.SUCCEEDED, [1])
+    assert [(event.attempt, event.failure.kind) for event in bench.events() if isinstance(event, EntryRetrying)] == [
+        (1, FailureKind.SPAWN)
+    ]
+
+
+def test_a_full_disk_keeps_no_timeout_waiting(bench, modules, gates, monkeypatch: pytest.MonkeyPatch):
+    """While one entry's end waits for room to be written down, another that talks all the time is ended in its time."""
+    up, go = str(gates.path("up")), str(gates.path("go"))
+    ended = str(gates.path("ended"))
+    chatty = f"""
+def end(*_):
+    tell({ended!r})
+    sys.exit(1)
+signal.signal(signal.SIGTERM, end)
+tell({up!r})
+for number in itertools.cycle(range(100)):
+    print(f"openjd_progress: {{number}}", flush=True)
+    time.sleep(0.01)
+"""
+    plan = modules.plan(
+        modules.entry(f"open({go!r}).read(); {COPY}", name="quick", outputs=["made"]),
+        modules.entry("import itertools" + chatty, name="chatty", timeout=1.0),
+    )
+    full, waiting, room = threading.Event(), threading.Event(), threading.Event()
+    write = journal.Journal._write
+
+    def write_if_room(lines: journal.Journal, data: bytes) -> bytes:
+        return data if full.is_set() else write(lines, data)
+
+    def wait_for_room(_seconds: float) -> None:
+        waiting.set()
+        room.wait()
+
+    monkeypatch.setattr(journal.Journal, "_write", write_if_room)
+    monkeypatch.setattr(journal, "sleep", wait_for_room)
+    run = bench.make(plan)
+    thread = threading.Thread(target=run_plainly, args=(run,))
+    thread.start()
+    gates.wait("up")
+    full.set()
+    gates.open("go")
+    assert waiting.wait(30)
+    gates.wait("ended")
+    assert thread.is_alive()
+    full.clear()
+    room.set()
+    thread.join()
+    job = bench.job(plan)
+    assert (states(job), job.state) == ({"quick": "succeeded", "chatty": "failed"}, JobState.FAILED)
+    assert bench.failure(plan).kind is FailureKind.TIMEOUT
+
+
+def test_capacity_is_asked_for_ahead_only_where_there_is_a_thread(bench, modules, monkeypatch: pytest.MonkeyPatch):
+    """What an entry without a thread is granted cannot be given back, and those with one may wait for it for ever."""
+    large = [modules.entry("", name=f"large{number}", resources=Resources(cpus=9, gpus=1)) for number in range(12)]
+    small = [modules.entry("", name=f"small{number}", resources=Resources(cpus=2)) for number in range(8)]
+    plan = modules.plan(*large, *small)
+    run = bench.make(plan, Assignment(job_id="abc123", cpus=16))
+    wanted: list[str] = []
+    monkeypatch.setattr(bench.links[0], "want", lambda key, _resources: wanted.append(key))
+
+    def look(step: Any) -> None:
+        raise LookupError(step.threads(16))
+
+    with pytest.raises(LookupError, match="12"):
+        run.drive(look)
+    assert wanted == [f"step/large{number}" for number in range(12)]
+
+
+def test_a_step_is_told_to_have_succeeded_once(bench, diamond):
+    """Neither an engine that takes over nor a runner that comes later tells it again."""
+    run = bench.make(diamond)
+    (bench.directory.artifacts / "in").write_text("in")
+
+    def break_down(step: Any) -> None:
+        if step.name == "join":
+            raise LookupError
+        for entry in step.entries:
+            run.run_entry(entry, show=lambda _line: None)
+
+    with pytest.raises(LookupError):
+        run.drive(break_down)
+    run_plainly(run)
+    assert [event.step for event in bench.events() if event.kind == "step_succeeded"] == ["cut", "join"]
+    everything = tuple((entry.step, entry.name) for step in diamond.steps for entry in step.entries)
+    later = bench.make(diamond, Assignment(job_id="abc123", cpus=2, finished=everything, present=("out",)), ["cut"])
+    run_plainly(later)
+    assert [event.step for event in bench.events() if event.kind == "step_succeeded"] == ["cut", "join", "join"]
+
+
+def test_what_cannot_be_removed_fails_nothing(bench, diamond, monkeypatch: pytest.MonkeyPatch):
+    """An artifact that stays in spite of all stays in the record as well, and the others go."""
+    remove = ArtifactStore.remove
+
+    def refuse(store: ArtifactStore, name: str) -> None:
+        if name == "left":
+            raise PermissionError(errno.EACCES, "not yours")
+        remove(store, name)
+
+    monkeypatch.setattr(ArtifactStore, "remove", refuse)
+    job = bench.run(diamond)
+    assert job.state is JobState.SUCCEEDED
+    assert bench.artifacts() == {"left", "out"}
+    assert {artifact.name for artifact in job.artifacts if artifact.state is ArtifactState.PRESENT} == {"left", "out"}
 
 
 def test_entries_that_wait_are_skipped_after_a_failure(bench, modules):

@@ -74,8 +74,8 @@ class Model:
             events.EntryWaiting: {"pending", "retrying"},
             events.EntryStarted: {"waiting"},
             events.EntryProgress: {"running"},
-            events.EntryRetrying: {"running"},
             # An attempt that could not even begin fails from where it waited.
+            events.EntryRetrying: {"running", "waiting"},
             events.EntrySucceeded: {"running", "pending"},
             events.EntryFailed: {"running", "waiting", "retrying"},
             events.EntryCancelled: {"running", "waiting", "retrying"},

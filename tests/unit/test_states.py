@@ -34,6 +34,7 @@ LEGAL_ENTRY_MOVES = {
     ("pending", "skipped"),
     ("pending", "succeeded"),
     ("waiting", "running"),
+    ("waiting", "retrying"),
     ("waiting", "failed"),
     ("waiting", "cancelled"),
     ("waiting", "skipped"),

@@ -82,11 +82,15 @@ class Awkward:
             number=1,
             directory=self.directory,
             artifacts=ArtifactStore(self.directory.artifacts),
-            record=lambda *happened, durable=False: self.told.extend(happened),
+            record=self._record,
             wake_fd=wake_fd,
             stop_reason=lambda: "",
             containment=self.containment,
         )
+
+    def _record(self, *happened: JobEvent, durable: bool = False, wait: bool = True) -> bool:
+        self.told.extend(happened)
+        return True
 
     def _left(self) -> list[procfs.Process | None]:
         return [procfs.process(int(pid)) for pid in re.findall(rb"left (\d+)", self.log.read_bytes()[:1000])]

@@ -42,6 +42,8 @@ class Server:
     held: threading.Event = field(default_factory=threading.Event)
     """Answers wait for it."""
     refusing: bool = False
+    babbling: bool = False
+    """Whether pages are of a form that nobody knows."""
 
     def answer(self, method: str, path: str, content: Any) -> Any:
         """Do what Prefect does."""
@@ -50,6 +52,8 @@ class Server:
         match (method, *parts):
             case ("POST", "flows"):
                 return {"id": str(uuid.uuid4())}
+            case ("POST", _, "filter") if self.babbling:
+                return [{"of": "another", "form": number} for number in range(200)]
             case ("POST", "flow_runs", "filter"):
                 tag = content["flow_runs"]["tags"]["all_"][0]
                 return [run for run in self.flow_runs.values() if tag in run["tags"]]
@@ -227,6 +231,27 @@ def test_a_server_that_refuses_is_asked_again(office, server, recording):
             server.refusing = False
             await recorded(office, job_id)
             assert client.pid == first
+
+    office(work)
+
+
+def test_a_server_that_talks_nonsense_is_asked_again(office, server, recording):
+    """A page that is not understood is told of in a few words, and holds up neither this job's record nor others'."""
+
+    async def work(office) -> None:
+        job_id = await make_failed_job(office)
+        server.babbling = True
+        with structlog.testing.capture_logs() as logs:
+            async with recording(office):
+                assert await asyncio.to_thread(server.asked.wait, 30)
+                async with asyncio.timeout(30):
+                    while not logs:  # noqa: ASYNC110 - nothing rings for it
+                        await asyncio.sleep(0.05)
+                server.babbling = False
+                await recorded(office, job_id)
+        (told, *_rest) = (line for line in logs if line["event"] == "record_not_repaired")
+        assert "is not understood" in told["error"]
+        assert len(told["error"]) < 1000
 
     office(work)
 

@@ -50,7 +50,7 @@ def test_a_line_that_does_not_fit_is_not_torn(disk: Path):
         lines.append([status(1)], durable=True)
         filler = fill(disk)
         for number in range(2, 12):
-            lines.append([status(number)], durable=False, needed=False)
+            lines.append([status(number)], durable=False, wait=False)
         whole = journal.read_all(path)
         assert whole.offset == path.stat().st_size
         kept = len(whole.occurrences)

@@ -114,7 +114,7 @@ class Both:
             number=1,
             directory=self.directory,
             artifacts=ArtifactStore(self.directory.artifacts),
-            record=lambda *happened, durable=False: None,
+            record=lambda *_happened, **_how: True,
             wake_fd=wake_fd,
             stop_reason=lambda: "the test stops it",
             hosts=hosts,
