@@ -62,11 +62,14 @@ class FolderSource:
     def read(self, begin: int, end: int) -> Iterator[bytes]:
         """Give those from `begin` up to `end` in blocks; ArtifactChangedError when they are not what they were."""
         buffer = bytearray()
-        for piece in self._read(begin, end):
-            buffer += piece
-            while len(buffer) >= _BLOCK:
-                yield bytes(buffer[:_BLOCK])
-                del buffer[:_BLOCK]
+        try:
+            for piece in self._read(begin, end):
+                buffer += piece
+                while len(buffer) >= _BLOCK:
+                    yield bytes(buffer[:_BLOCK])
+                    del buffer[:_BLOCK]
+        except FileNotFoundError as error:
+            raise ArtifactChangedError("the artifact was removed while it was read") from error
         if buffer:
             yield bytes(buffer)
 

@@ -20,6 +20,8 @@ MAX_OPEN_UPLOADS_PER_CALLER = 500
 """Of those, by one identity."""
 MAX_REQUEST_ID = 128
 """Characters of a request_id."""
+MAX_REASON_BYTES = 1000
+"""Bytes of the reason for a cancel, which every entry that it ends keeps."""
 MAX_LABELS = 64
 """Labels of one job."""
 MAX_LABEL_BYTES = 255
@@ -60,6 +62,7 @@ def list_limits(limits: CallLimits) -> tuple[Limit, ...]:
         Limit(name="entries", value=MAX_ENTRIES, unit="entries of a job"),
         Limit(name="name", value=MAX_NAME_BYTES, unit="bytes"),
         Limit(name="request_id", value=MAX_REQUEST_ID, unit="characters"),
+        Limit(name="reason", value=MAX_REASON_BYTES, unit="bytes of the reason for a cancel"),
         Limit(name="labels", value=MAX_LABELS, unit="labels of a job"),
         Limit(name="label", value=MAX_LABEL_BYTES, unit="bytes of a name or value"),
         Limit(name="probes", value=MAX_PROBES, unit="open calls"),
@@ -114,6 +117,12 @@ def check_request_id(request_id: str) -> None:
         raise LimitExceededError(
             f"the request_id has {len(request_id)} characters", limit="request_id", value=MAX_REQUEST_ID
         )
+
+
+def check_reason(reason: str) -> None:
+    """Raise LimitExceededError for a reason that is too long."""
+    if (size := len(reason.encode())) > MAX_REASON_BYTES:
+        raise LimitExceededError(f"the reason has {size} bytes", limit="reason", value=MAX_REASON_BYTES)
 
 
 def check_labels(labels: Mapping[str, str]) -> None:

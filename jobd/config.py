@@ -5,7 +5,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AliasChoices, Field, ValidationError, field_validator
+from pydantic import AliasChoices, BeforeValidator, Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -41,6 +41,12 @@ def default_config_file() -> Path:
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "jobd/config.toml"
 
 
+def _read_number(value: object) -> object:
+    """Take digits for a number of bytes: flags and the environment have only text."""
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
+_Size = Annotated[Bytes, BeforeValidator(_read_number)]
 _ALLOW_ROOTS = AliasChoices("allow_root", "allow_roots", "JOBD_ALLOW_ROOTS", "JOBD_ALLOW_ROOT")
 
 
@@ -96,7 +102,7 @@ class Config(BaseSettings):
     """For each of so many seconds that it waits, a job counts as one priority higher."""
     capacity: Annotated[Capacity, NoDecode] = Field(default_factory=lambda: parse_capacity(""))
     """What entries may use at once, as `cpus=4,memory=8GiB,gpus=1,licences=2`."""
-    reserve: Bytes | None = None
+    reserve: _Size | None = None
     """So many bytes of the disk stay free, as `2GiB`; by default 1 GiB or 5 %, whichever is smaller."""
     keep_jobs: float = Field(default=0.0, ge=0)
     """For how many days an ended job is kept, its results included; 0 for ever, as nobody wants to lose results
@@ -112,7 +118,7 @@ class Config(BaseSettings):
     a transfer."""
     most_jobs: int = Field(default=50_000, ge=0)
     """So many ended jobs are kept; 0 any number."""
-    most_bytes: Bytes = 0
+    most_bytes: _Size = 0
     """So many bytes may the folders of ended jobs take together, as `500GiB`; 0 any number."""
     metrics: str = ""
     """Where metrics are served to Prometheus: `HOST:PORT`, or a port of 127.0.0.1; empty for nowhere."""

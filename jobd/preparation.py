@@ -139,7 +139,7 @@ class Preparation:
         """Copy every input under each of the names by which entries use it."""
         directory = self._state.job(job_id)
         paths = [self._roots.resolve(source.path, caller) for source in sources.values() if not source.upload_id]
-        self._reserve.check(sum(map(tree_size, paths)))
+        self._reserve.check(sum(map(_size, paths)))
         directory.artifacts.mkdir(mode=0o700, parents=True)
         store = ArtifactStore(directory.artifacts)
         stored = {name: self._copy(source, store.path(name), caller) for name, source in sources.items()}
@@ -190,3 +190,10 @@ def _adjusted(plan: Plan, submission: Submission) -> Plan:
 
 def _new_id() -> str:
     return "".join(secrets.choice(_ALPHABET) for _ in range(_ID_LENGTH))
+
+
+def _size(path: Path) -> int:
+    try:
+        return tree_size(path)
+    except OSError as error:
+        raise InvalidInputError(f"{path} cannot be read: {error.strerror or error}") from error

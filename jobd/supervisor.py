@@ -5,7 +5,8 @@ A runner is alive while its lock is held. "Cannot prove that it is dead" means t
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Iterable
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from functools import partial
 from math import inf
 from time import monotonic
@@ -70,6 +71,7 @@ class Supervisor:
         self._launcher = launcher
         self._log = log
         self._locks: dict[str, asyncio.Lock] = {}
+        self._cancels: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
         self._expected: set[str] = set()
         self._returned = asyncio.Event()
@@ -116,10 +118,10 @@ class Supervisor:
 
     async def cancel(self, job_id: str, reason: str) -> Job:
         """Ask for a job's end; give the job once the wish is on disk. One that has ended or is ending stays so."""
-        self._launcher.cancelled.add(job_id)
         # Asked when it is decided: between the wish and the decision a runner may have been given or have died.
         launched = partial(self._launcher.launched.__contains__, job_id)
-        job = await self._decide(job_id, partial(_cancel, launched=launched, reason=reason))
+        with self._nobody_starts(job_id):
+            job = await self._decide(job_id, partial(_cancel, launched=launched, reason=reason))
         failpoint("cancel.recorded")
         if launched():
             self.lines.cancel(job_id, job.reason)
@@ -127,6 +129,23 @@ class Supervisor:
         elif job.terminal:
             await self._clear(job)
         return job
+
+    @contextlib.contextmanager
+    def _nobody_starts(self, job_id: str) -> Iterator[None]:
+        """Keep a job from being given a runner, from now on; when the block fails, it may be again."""
+        self._launcher.cancelled.add(job_id)
+        self._cancels[job_id] += 1
+        try:
+            yield
+        except Exception:
+            if self._cancels[job_id] == 1:
+                self._launcher.cancelled.discard(job_id)
+                self._start_task(self._queue_again(job_id))  # who was about to start it has let it be
+            raise
+        finally:
+            self._cancels[job_id] -= 1
+            if not self._cancels[job_id]:
+                del self._cancels[job_id]
 
     async def _insist(self, job_id: str) -> None:
         """Kill a runner that has not ended its cancelled job long after it should have."""
@@ -230,7 +249,11 @@ class Supervisor:
                     self._let_go(job_id)
                     return
                 if held is not None:
-                    await self._bury(job_id, ended)
+                    try:
+                        await self._bury(job_id, ended)
+                    except Exception:
+                        self._launcher.launched.setdefault(job_id, -inf)  # so that the next look tries again
+                        raise
 
     async def _bury(self, job_id: str, ended: int | None) -> None:
         """Take in the last words of a runner that is dead for certain, and end its job or give it another."""
@@ -248,7 +271,7 @@ class Supervisor:
         if job.terminal:
             await self._clear(job)
         else:
-            await self._launcher.queue(job)
+            self.take_on(job)
 
     async def _clear(self, job: Job) -> None:
         """Let go of a job that has ended and has no runner, with the litter that its runners left."""

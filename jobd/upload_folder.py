@@ -16,6 +16,17 @@ try:
 except ImportError:
     import tarfile
 
+_UNFIT = (
+    tarfile.TarError,
+    EOFError,
+    zlib.error,
+    lzma.LZMAError,
+    OutputError,
+    # Of times that are no times, names that are none, and folders in folders without end.
+    ValueError,
+    OverflowError,
+    RecursionError,
+)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 
@@ -36,7 +47,7 @@ def unpack(archive: Path, folder: Path, check_room: Callable[[int], None]) -> No
         check_output(folder, "the folder")
         sync_tree(folder)
         archive.unlink()
-    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OutputError) as error:
+    except _UNFIT as error:
         raise InvalidInputError(f"the folder's tar cannot be unpacked: {error}") from error
     except OSError as error:
         if error.errno in _FULL:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import cast
 
 from jobctl.arguments import Arguments
-from jobctl.errors import JobctlError
+from jobctl.errors import JobctlError, LocalFileError, UsageError
 from jobctl.exit_codes import ExitCode
 from jobctl.parser import parse
 from jobctl.terminal import say
@@ -31,8 +31,7 @@ def main(argv: list[str] | None = None) -> int:
     # gRPC's C library writes its own notes to standard error, across the live view; errors come as exceptions anyway.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
-        code = find_command(arguments.command)(arguments)
-        sys.stdout.flush()
+        return _perform(arguments)
     except JobctlError as error:
         _report(error, arguments)
         return error.exit_code
@@ -40,10 +39,28 @@ def main(argv: list[str] | None = None) -> int:
         say("interrupted")
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
-        # What is still buffered cannot be written; without this the interpreter would complain at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         return ExitCode.BROKEN_PIPE
+
+
+def _perform(arguments: Arguments) -> ExitCode:
+    """Run the command; what this machine refuses comes as one of this package's errors."""
+    try:
+        code = find_command(arguments.command)(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except UnicodeEncodeError as error:
+        raise UsageError(f"{error.object!a} is no text, which is all that a daemon can be told") from error
+    except OSError as error:
+        _discard_output()
+        raise LocalFileError(f"{error.filename or 'standard output'}: {error.strerror or error}") from error
     return code
+
+
+def _discard_output() -> None:
+    # What is still buffered cannot be written; without this the interpreter would complain at its end.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def find_command(name: str) -> Command:

@@ -7,7 +7,7 @@ from jobapi.v1 import job_pb2
 
 from jobctl.arguments import Arguments
 from jobctl.client import Client
-from jobctl.errors import UsageError
+from jobctl.errors import LocalFileError, UsageError
 from jobctl.exit_codes import ExitCode
 from jobctl.json_output import dump_document, dump_line, to_json
 from jobctl.terminal import escape, say
@@ -25,12 +25,13 @@ def check_following(arguments: Arguments) -> None:
 
 def tell_accepted(job: job_pb2.Job, arguments: Arguments, *, existed: bool) -> None:
     """Print the job's id alone, or the job as JSON, and the hints on standard error."""
-    if arguments.json:
-        # Events, or other jobs, follow on lines of their own.
-        one_document = len(arguments.files) <= 1 and not arguments.watch
-        print((dump_document if one_document else dump_line)(to_json(job)), flush=True)
-    else:
-        print(job.id, flush=True)
+    try:
+        _print_job(job, arguments)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        message = f"job {job.id} was accepted, but standard output cannot be written: {error.strerror}"
+        raise LocalFileError(message) from error
     if existed:
         say("this request id was used before; it is the same job")
     if job.retry_of:
@@ -39,6 +40,15 @@ def tell_accepted(job: job_pb2.Job, arguments: Arguments, *, existed: bool) -> N
         say(f"watch: jobctl watch {job.id}")
     if job.dashboard_url:
         say(f"dashboard: {escape(job.dashboard_url)}")
+
+
+def _print_job(job: job_pb2.Job, arguments: Arguments) -> None:
+    if arguments.json:
+        # Events, or other jobs, follow on lines of their own.
+        one_document = len(arguments.files) <= 1 and not arguments.watch
+        print((dump_document if one_document else dump_line)(to_json(job)), flush=True)
+    else:
+        print(job.id, flush=True)
 
 
 def follow_accepted(client: Client, ids: Sequence[str], arguments: Arguments) -> ExitCode:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 
 from jobctl.error_report import report
-from jobctl.errors import JobctlError, NotAllowedError, UnreachableError
+from jobctl.errors import JobctlError, NotAllowedError, NotOwnerError, UnreachableError
 from jobctl.exit_codes import ExitCode
 
 _URGENCY = (ExitCode.SUCCEEDED, ExitCode.CANCELLED, ExitCode.FAILED)
@@ -18,9 +18,9 @@ def do_each(ids: Iterable[str], action: Callable[[str], None], *, json: bool) ->
     for job_id in dict.fromkeys(ids):
         try:
             action(job_id)
-        except (UnreachableError, NotAllowedError):
-            raise
         except JobctlError as error:
+            if isinstance(error, UnreachableError | NotAllowedError) and not isinstance(error, NotOwnerError):
+                raise
             report(error, json=json)
             first = first or error.exit_code
     return first

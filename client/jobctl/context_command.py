@@ -1,5 +1,6 @@
 """`jobctl context`."""
 
+import os
 import re
 from dataclasses import asdict, replace
 from json import dumps
@@ -85,6 +86,6 @@ def _locate(path: str | None) -> str:
     if not path:
         return ""
     found = Path(path).expanduser().absolute()
-    if not found.is_file():
+    if not os.path.isfile(found):  # noqa: PTH113 - also where it may not be looked
         raise UsageError(f"there is no file {path}", hint="check the path")
     return str(found)

@@ -149,8 +149,15 @@ def _find_address(given: str | None, access: AccessFile | None) -> Address:
     if access:
         return access.addresses[0]
     sockets = (folder / "jobd.sock" for folder in runtime_directories())
-    existing = next((socket for socket in sockets if socket.is_socket()), None)
+    existing = next((socket for socket in sockets if _is_socket(socket)), None)
     return Address(socket=str(existing)) if existing else Address(host="127.0.0.1", port=DEFAULT_PORT)
+
+
+def _is_socket(path: Path) -> bool:
+    try:
+        return path.is_socket()
+    except OSError:  # another user's folder
+        return False
 
 
 def _find_token(token_file: str | None, ranked: _Ranked) -> str:
@@ -168,7 +175,7 @@ def _read_local_token(address: Address, access: AccessFile | None) -> str:
     if access and access.token_file and any(address.names_same_port(listed) for listed in access.addresses):
         path = access.token_file
     # A token that was only guessed may be absent: the daemon then says that it wants one.
-    return _read_token(path) if path.is_file() else ""
+    return _read_token(path) if os.path.isfile(path) else ""  # noqa: PTH113 - also where it may not be looked
 
 
 def _read_token(path: Path) -> str:

@@ -53,6 +53,7 @@ class JobctlError(Exception):
         self.message = message or (type(self).__doc__ or "").strip().splitlines()[0]
         self.hint = hint
         self.reason = reason or type(self).reason
+        self._told = bool(reason)
         self.code = code
         self.metadata = dict(metadata or {})
         self.violations = violations
@@ -63,7 +64,7 @@ class JobctlError(Exception):
         """Whether the same call may succeed a little later."""
         return self.code in {"UNAVAILABLE", "CANCELLED", "RESOURCE_EXHAUSTED"} or (
             # The transport itself speaks INTERNAL when a stream is reset; the daemon always adds a reason.
-            self.code == "INTERNAL" and self.reason == type(self).reason
+            self.code == "INTERNAL" and not self._told
         )
 
 

@@ -118,13 +118,19 @@ def _match(param: str, wanted: Sequence[job_service_pb2.PlanInput]) -> int:
 def _look_beside(wanted: job_service_pb2.PlanInput, folder: Path) -> Path | None:
     # The names come from the daemon; a plain one cannot lead out of the folder.
     plain = (name for name in wanted.artifact_names if Path(name).name == name)
-    found = next((folder / name for name in plain if (folder / name).exists()), None)
+    there = os.path.exists  # also where it may not be looked
+    found = next((folder / name for name in plain if there(folder / name)), None)
     return _check(found, wanted.name or wanted.param_name) if found else None
 
 
 def _check(path: Path, param: str) -> Path:
-    if not path.exists():
-        raise InvalidInputError(f"the file for input {param!r} does not exist: {path}", hint="check its path")
+    try:
+        path.stat()
+    except FileNotFoundError:
+        raise InvalidInputError(f"the file for input {param!r} does not exist: {path}", hint="check its path") from None
+    except OSError as error:
+        message = f"the file for input {param!r} cannot be read: {path}: {error.strerror}"
+        raise InvalidInputError(message, hint="check its path") from error
     if not (path.is_file() or path.is_dir()):
         raise InvalidInputError(f"the input {param} is neither a file nor a folder: {path}")
     if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):

@@ -110,9 +110,13 @@ class Operations:
         on_bytes: Callable[[int], None] = lambda _count: None,
         on_existing: Callable[[], None] = lambda: None,
     ) -> Talk[job_service_pb2.JobInput]:
-        """Describe an input to submit: by path to a daemon on this machine, else, or with `upload`, by its bytes."""
-        if self.address.is_local and not upload:
-            return job_service_pb2.JobInput(param_name=param, path=str(path.absolute()))
+        """Describe an input to submit: by path to a daemon on this machine, else, or with `upload`, by its bytes.
+
+        A path that is no UTF-8 cannot be told.
+        """
+        text = os.fsencode(path.absolute()).decode(errors="replace")
+        if self.address.is_local and not upload and text == str(path.absolute()):
+            return job_service_pb2.JobInput(param_name=param, path=text)
         return job_service_pb2.JobInput(
             param_name=param, upload_id=(yield from self.upload(path, on_bytes, on_existing))
         )

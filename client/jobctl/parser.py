@@ -5,7 +5,7 @@ import argparse
 from jobctl import __version__
 from jobctl.arguments import Arguments
 from jobctl.output_format import PLAIN, RICH, OutputFormat
-from jobctl.parser_parts import Commands, add_command, add_following, add_timeout, count, make_common
+from jobctl.parser_parts import Commands, add_command, add_following, add_timeout, count, make_common, place, priority
 
 _ID = "the job: its id, an unambiguous beginning of it, or @latest"
 _STATES = ("QUEUED", "RUNNING", "CANCELLING", "SUCCEEDED", "FAILED", "CANCELLED")
@@ -63,7 +63,7 @@ def _add_submit(commands: Commands, common: argparse.ArgumentParser) -> None:
     follow = add_following(parser)
     follow.add_argument("--dry-run", action="store_true", help="show what would run; store nothing")
     parser.add_argument("--request-id", metavar="ID", default="", help="a repeated submit with this gives the same job")
-    parser.add_argument("--priority", metavar="N", type=int, help="higher starts first; overrides the job file")
+    parser.add_argument("--priority", metavar="N", type=priority, help="higher starts first; overrides the job file")
     parser.add_argument("--label", metavar="K=V", action="append", default=[], help="a label; may be repeated")
     parser.add_argument("--upload", action="store_true", help="send inputs even to a daemon on this machine")
 
@@ -72,10 +72,10 @@ def _add_watch(commands: Commands, common: argparse.ArgumentParser) -> None:
     text = "show a job until it ends, and exit with its code"
     parser = add_command(commands, common, "watch", "watch_command:watch", text, outputs=PLAIN)
     parser.add_argument("id", metavar="ID", nargs="?", default="", help=_ID)
-    parser.add_argument("--after", metavar="SEQ", type=count, default=0, help="only events after this sequence")
+    parser.add_argument("--after", metavar="SEQ", type=place, default=0, help="only events after this sequence")
     parser.add_argument("--all", action="store_true", help="every job instead, from now on, until Ctrl-C")
     parser.add_argument(
-        "--after-cursor", metavar="N", type=count, help="with --all: go on after this cursor; 0 for all there is"
+        "--after-cursor", metavar="N", type=place, help="with --all: go on after this cursor; 0 for all there is"
     )
     _add_choosing(parser)
     add_timeout(parser)

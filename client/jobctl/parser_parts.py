@@ -65,10 +65,24 @@ def add_timeout(parser: argparse.ArgumentParser) -> None:
 
 
 def count(text: str) -> int:
-    """Read a whole number that is not negative."""
+    """Read a whole number that is not negative, and no more than a daemon can be told."""
+    return _bounded(text, 0, 2**31 - 1)
+
+
+def place(text: str) -> int:
+    """Read a place in a history, as `count` reads a number."""
+    return _bounded(text, 0, 2**63 - 1)
+
+
+def priority(text: str) -> int:
+    """Read a job's priority."""
+    return _bounded(text, -1000, 1000)
+
+
+def _bounded(text: str, least: int, most: int) -> int:
     number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"{number} is below 0")
+    if not least <= number <= most:
+        raise argparse.ArgumentTypeError(f"{number} is not between {least} and {most}")
     return number
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from jobapi.v1 import job_service_pb2 as pb
 from jobapi.v1 import job_service_pb2_grpc as pb_grpc
 
-from jobd.call_limits import check_request_id
+from jobd.call_limits import check_reason, check_request_id
 from jobd.containment import Bounds
 from jobd.errors import InvalidJobError, InvalidRequestError
 from jobd.explain import explain
@@ -90,6 +90,7 @@ class JobService(pb_grpc.JobServiceServicer):
 
     async def Cancel(self, request: pb.CancelRequest, _context: Context) -> pb.CancelResponse:  # noqa: N802
         """Ask for a job's end."""
+        check_reason(request.reason)
         job_id = await self._resolve_own(request.id)
         reason = request.reason or "a client asked for it"
         job = await asyncio.shield(asyncio.create_task(self._supervisor.cancel(job_id, reason)))

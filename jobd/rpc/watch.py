@@ -53,9 +53,13 @@ class Watcher:
             try:
                 job = await self.get(job_id)
                 while sequence < job.sequence:
-                    for message in await self._events(job_id, sequence):
+                    messages = await self._events(job_id, sequence)
+                    if not messages:
+                        job = await self.get(job_id)  # it was deleted meanwhile: this tells so
+                    for message in messages:
                         yield message
                         sequence = message.event.sequence
+                    self.check_draining()
                 if job.terminal:
                     return
                 if not await self.changed(bell):

@@ -73,6 +73,21 @@ def test_lists_and_capacity_are_read_from_every_source(toml, monkeypatch: pytest
     assert ((Path("/e"),), ("localhost:3",), 7) == (settings.modules, settings.listen, settings.capacity.cpus)
 
 
+def test_sizes_are_read_from_every_source(toml, monkeypatch: pytest.MonkeyPatch):
+    """With a unit or as a number of bytes, 0 included, and as a number where there are numbers."""
+    toml("most_bytes = 0\n")
+    assert config.load({}).most_bytes == 0
+    monkeypatch.setenv("JOBD_MOST_BYTES", "0")
+    monkeypatch.setenv("JOBD_RESERVE", "1048576")
+    settings = config.load({})
+    assert (settings.most_bytes, settings.reserve) == (0, 1 << 20)
+    settings = config.load({"most_bytes": "500GiB", "reserve": "0"})
+    assert (settings.most_bytes, settings.reserve) == (500 << 30, 0)
+    for text in ("-1", "1.5", "many"):
+        with pytest.raises(ConfigError):
+            config.load({"most_bytes": text})
+
+
 def test_folders_are_absolute(toml, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """A relative folder means the one below where the daemon was started, and `~` the home folder."""
     monkeypatch.chdir(tmp_path)

@@ -126,3 +126,10 @@ def test_a_token_file_that_cannot_be_read_is_told(home):
     for name in ("none", "two"):
         with pytest.raises(LocalFileError, match="--token-file"):
             resolve_endpoint("h:1", str(home / name))
+
+
+def test_folders_that_cannot_be_looked_into_hold_no_daemon(monkeypatch):
+    """Another user's runtime folder, as `su` leaves it in the environment, is no error."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/" + "x" * 300)  # no file has that name, and to ask for it is an error
+    monkeypatch.setenv("XDG_STATE_HOME", "/" + "y" * 300)
+    assert str(resolve_endpoint().address) == "127.0.0.1:50051"

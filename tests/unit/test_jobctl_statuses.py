@@ -72,6 +72,14 @@ def test_failed_calls_become_errors_by_reason_then_by_code(code, reason, kind, e
     assert not reason or error.hint == "go on"
 
 
+def test_a_bug_of_the_daemon_is_no_broken_transport():
+    """Both speak INTERNAL; the daemon with a reason, and the same call would meet the same bug."""
+    info = error_details_pb2.ErrorInfo(domain="jobd", reason="INTERNAL")
+    bug = translate(Failed(grpc.StatusCode.INTERNAL, "jobd has a bug", [info]), Address.parse("unix:/s"))
+    reset = translate(Failed(grpc.StatusCode.INTERNAL, "RST_STREAM", []), Address.parse("unix:/s"))
+    assert (bug.transient, reset.transient) == (False, True)
+
+
 def test_violations_arrive_with_an_error():
     """A bad request's violations are kept, for text and for JSON."""
     info = error_details_pb2.ErrorInfo(domain="jobd", reason="INVALID_JOB")

@@ -13,6 +13,7 @@ import pytest
 
 from jobd import daemon, events, procfs, runner
 from jobd import supervisor as supervisor_module
+from jobd.errors import DiskFullError
 from jobd.events import FailureKind, JobEvent
 from jobd.fair_share import Lease
 from jobd.messages import Assignment
@@ -246,6 +247,61 @@ def test_a_job_that_kills_every_runner_fails(office):
         assert (ended.state, ended.failure.kind) == (JobState.FAILED, FailureKind.SYSTEM)
         assert office.nursery.forks.empty()
         assert office.scheduler.used().cpus == 0
+
+    office(work)
+
+
+def refuse_once(office, monkeypatch: pytest.MonkeyPatch, event: type[JobEvent]) -> list[str]:
+    """Have the store refuse the first decision that an event of a kind comes of; gives the job it was about, then."""
+    decide, refused = office.supervisor._decide, []
+
+    async def refuse(job_id: str, decision: Any) -> Any:
+        job = office.store.get(job_id)
+        if not refused and any(isinstance(item.event, event) for item in decision(job)):
+            refused.append(job_id)
+            raise DiskFullError("the store cannot be written")
+        return await decide(job_id, decision)
+
+    monkeypatch.setattr(office.supervisor, "_decide", refuse)
+    return refused
+
+
+def test_a_cancel_that_cannot_be_written_down_changes_nothing(office, monkeypatch: pytest.MonkeyPatch):
+    """Who asked is told so; the job starts in its turn, and what is set aside for it is lost to nobody."""
+
+    async def work(office) -> None:
+        monkeypatch.setattr(supervisor_module, "_RETRY_SECONDS", 0.01)
+        jobs = [await office.submit() for _ in range(4)]
+        assert {await office.launched(), await office.launched()} == {jobs[0].id, jobs[1].id}
+        refused = refuse_once(office, monkeypatch, events.JobCancelling)
+        with pytest.raises(DiskFullError):
+            await office.supervisor.cancel(jobs[2].id, "asked")
+        assert refused == [jobs[2].id]
+        for done in jobs[:2]:
+            office.write(done.id, *DONE)
+            office.supervisor.runner_ended(done.id, runner.EXIT_DONE)
+        assert {await office.launched(), await office.launched()} == {jobs[2].id, jobs[3].id}
+        assert not office.store.get(jobs[2].id).terminal
+
+    office(work)
+
+
+def test_a_death_that_cannot_be_written_down_is_seen_again(office, monkeypatch: pytest.MonkeyPatch):
+    """A job whose runner dies while the store refuses is given another when the store takes changes again."""
+
+    async def work(office) -> None:
+        monkeypatch.setattr(supervisor_module, "_LOOK_SECONDS", 0.01)
+        job = await office.submit()
+        await office.launched()
+        office.write(job.id, *RUNNING)
+        refused = refuse_once(office, monkeypatch, events.JobRecovering)
+        office.supervisor.runner_ended(job.id, -9)
+        await office.settle()
+        assert refused == [job.id]
+        watching = asyncio.create_task(office.supervisor.watch())
+        assert await office.launched() == job.id
+        watching.cancel()
+        assert office.store.get(job.id).recoveries == 1
 
     office(work)
 

@@ -208,6 +208,8 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         job = self._find(request.id, context)
         if job.state in {job_pb2.JOB_STATE_QUEUED, job_pb2.JOB_STATE_RUNNING, job_pb2.JOB_STATE_CANCELLING}:
             fail(context, code_pb2.FAILED_PRECONDITION, "JOB_NOT_ENDED", f"job {job.id} is running", hint="cancel it")
+        if job.owner == "somebody else":
+            fail(context, code_pb2.PERMISSION_DENIED, "NOT_OWNER", f"job {job.id} belongs to somebody else")
         self.daemon.others.pop(job.id, None)
         return job_service_pb2.DeleteResponse(id=job.id)
 

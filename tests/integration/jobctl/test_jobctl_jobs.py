@@ -72,6 +72,15 @@ def test_delete_removes_what_has_ended_and_tells_the_rest(daemon, others, capsys
     assert json.loads(capsys.readouterr().out) == {"id": "job7f3a"}
 
 
+def test_a_job_of_somebody_else_keeps_no_other_from_its_turn(daemon, others, capsys):
+    """What one may do to a job depends on the job."""
+    others["failed"].owner = "somebody else"
+    assert main(["delete", "failed", "cancelled"]) == 4
+    output = capsys.readouterr()
+    assert (output.out, "belongs to somebody else" in output.err) == ("cancelled\n", True)
+    assert set(others) == {"failed", "running"}
+
+
 def test_cancel_takes_several(daemon, others, capsys):
     """Each job is told with its state, a repeated one once; as JSON each is a line."""
     assert main(["cancel", "running", "@latest", "running", "nosuch"]) == 6

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tarfile
+from pathlib import Path
 
 import pytest
 from jobapi.v1 import job_pb2, job_service_pb2
@@ -168,3 +169,52 @@ def test_standard_input_is_a_job_file(daemon, job_file):
 
     assert (done.returncode, done.stdout) == (0, b"job7f3a\n")
     assert daemon.submits[0].job_yaml == b"name: piped\n"
+
+
+def run(*words, **how):
+    """Run jobctl as a program."""
+    return subprocess.run(
+        [sys.executable, "-m", "jobctl", *words], check=False, stderr=subprocess.PIPE, timeout=60, **how
+    )
+
+
+def test_an_id_that_cannot_be_printed_is_told_all_the_same(daemon, job_file):
+    """A job that was accepted is not lost with the file that was to have its id."""
+    with Path("/dev/full").open("wb") as full:
+        done = run("submit", str(job_file), stdout=full)
+    assert (done.returncode, len(daemon.submits)) == (1, 1)
+    assert b"job job7f3a was accepted, but standard output cannot be written" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("words", [["list"], ["get", "@latest"], ["ping"], ["watch", "@latest"]])
+def test_output_that_cannot_be_written_is_one_line(daemon, words):
+    """A full disk is no traceback."""
+    with Path("/dev/full").open("wb") as full:
+        done = run(*words, stdout=full)
+    assert done.returncode == 1
+    assert b"standard output: No space left on device" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_an_input_whose_name_is_no_text_is_uploaded(daemon, job_file, tmp_path):
+    """A path that cannot be told to a daemon need not be: it gets the bytes."""
+    film = tmp_path / os.fsdecode(b"film\xff.mp4")
+    film.write_bytes(b"moving")
+    done = run("submit", str(job_file), "--input", f"input={film}", stdout=subprocess.PIPE)
+    assert done.returncode == 0, done.stderr
+    [given] = daemon.submits[0].inputs
+    assert given.upload_id
+
+
+def test_words_that_are_no_text_are_a_usage_error(daemon, job_file):
+    """What a daemon cannot be told is told to whoever typed it."""
+    done = run("cancel", "@latest", "--reason", os.fsdecode(b"\xff"), stdout=subprocess.PIPE)
+    assert (done.returncode, b"is no text" in done.stderr, b"Traceback" in done.stderr) == (2, True, False)
+
+
+def test_an_input_that_cannot_be_looked_at_is_told(daemon, job_file, capsys):
+    """A name that no file can have is an input that cannot be read."""
+    assert main(["submit", str(job_file), "--input", f"input=/{'x' * 300}"]) == 7
+    assert "cannot be read" in read_errors(capsys)
+    assert daemon.submits == []

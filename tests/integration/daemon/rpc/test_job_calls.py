@@ -63,6 +63,10 @@ def test_a_bad_submission_leaves_nothing(serve, tmp_path: Path):
             ({"inputs": [pb.JobInput(param_name="inptu", path=path)]}, ("INVALID_ARGUMENT", "INVALID_INPUT")),
             ({"inputs": [pb.JobInput(param_name="input", path="given.txt")]}, ("INVALID_ARGUMENT", "INVALID_INPUT")),
             ({"inputs": [pb.JobInput(param_name="input", path="/missing")]}, ("INVALID_ARGUMENT", "INVALID_INPUT")),
+            (
+                {"inputs": [pb.JobInput(param_name="input", path="/" + "x" * 300)]},
+                ("INVALID_ARGUMENT", "INVALID_INPUT"),
+            ),
             ({"inputs": [pb.JobInput(param_name="input", upload_id="../x")]}, ("INVALID_ARGUMENT", "INVALID_INPUT")),
             ({"request_id": "r" * 129}, ("RESOURCE_EXHAUSTED", "LIMIT_EXCEEDED")),
             ({"priority": 1001}, ("INVALID_ARGUMENT", "INVALID_REQUEST")),
@@ -101,6 +105,10 @@ def test_a_cancel_can_be_repeated(serve):
         assert (first.state, first.reason) == (job_pb2.JOB_STATE_CANCELLED, "enough")
         assert (again.state, again.last_sequence) == (first.state, first.last_sequence)
         assert (await client.refused(client.jobs.Cancel(pb.CancelRequest(id="zzz"))))[0] == "NOT_FOUND"
+        wordy = pb.CancelRequest(id=jobs[1].id, reason="é" * 501)
+        told = ("RESOURCE_EXHAUSTED", "LIMIT_EXCEEDED")
+        assert (await client.refused(client.jobs.Cancel(wordy)))[:2] == told
+        assert not client.office.store.get(jobs[1].id).terminal
 
     serve(work)
 

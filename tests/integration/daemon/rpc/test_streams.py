@@ -10,6 +10,7 @@ from jobapi.v1 import (
 )
 
 from jobd import events
+from jobd.errors import JobNotFoundError
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -60,6 +61,28 @@ def test_a_watch_goes_on_after_a_sequence(serve):
         assert told[:2] == ("OUT_OF_RANGE", "SEQUENCE_OUT_OF_RANGE")
         told = await client.refused(client.jobs.Watch(pb.WatchRequest(id=job.id, after_sequence=-1)))
         assert told[:2] == ("INVALID_ARGUMENT", "INVALID_REQUEST")
+
+    serve(work)
+
+
+def test_a_watch_ends_when_its_job_is_deleted_before_all_was_read(serve):
+    """What a slow reader has not read of a history is gone with it, and that is told."""
+
+    async def work(client) -> None:
+        job = await client.submit()
+        progress = [events.EntryProgress(step="one", entry="copy", percent=n / 10) for n in range(1000)]
+        await client.happen(job.id, *client.running, *progress, *client.done)
+        watch = client.office.watcher.watch(job.id, 0)
+        for _ in range(50):
+            await anext(watch)
+        await client.office.submissions.delete(job.id)
+
+        async def read_on() -> None:
+            async for _ in watch:
+                pass
+
+        with pytest.raises(JobNotFoundError):
+            await asyncio.wait_for(read_on(), 30)
 
     serve(work)
 

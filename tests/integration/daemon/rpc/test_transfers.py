@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import io
 import os
+import shutil
 import tarfile
 from typing import Any
 
@@ -15,7 +16,9 @@ from jobapi.v1 import (
     job_service_pb2 as pb,
 )
 
-from jobd import events
+from jobd import events, upload_folder
+from jobd.artifact_stream import open_source
+from jobd.errors import ArtifactChangedError, InvalidInputError
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -222,6 +225,34 @@ def test_an_upload_is_gone_on_with_over_the_wire(serve):
         assert again.complete
 
     serve(work)
+
+
+def test_a_folder_that_goes_while_it_is_downloaded_is_told_to_be_gone(tmp_path):
+    """A download that is under way when its job is deleted ends with what happened."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"{number}").write_bytes(bytes(1 << 20))
+    source = open_source(folder)
+    pieces = source.read(0, source.total)
+    next(pieces)
+    shutil.rmtree(folder)
+    with pytest.raises(ArtifactChangedError):
+        list(pieces)
+
+
+@pytest.mark.parametrize("unfit", ["1e300", "nan", "inf", "deep"])
+def test_a_tar_that_no_tool_makes_is_refused(tmp_path, unfit: str):
+    """Times that are none, and folders in folders without end, are an input that cannot be used."""
+    archive = tmp_path / "folder.tar"
+    with tarfile.open(archive, "w", format=tarfile.PAX_FORMAT) as tar:
+        member = tarfile.TarInfo("/".join(["d"] * 1500) + "/file" if unfit == "deep" else "file")
+        if unfit != "deep":
+            member.pax_headers = {"mtime": unfit}
+        tar.addfile(member, io.BytesIO())
+    with pytest.raises(InvalidInputError):
+        upload_folder.unpack(archive, tmp_path / "folder", check_room=lambda _size: None)
+    assert not (tmp_path / "folder").exists()
 
 
 def test_what_cannot_be_an_upload_is_refused(serve):
