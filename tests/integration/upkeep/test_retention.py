@@ -13,10 +13,11 @@ from structlog.testing import LogCapture
 from jobd import check
 from jobd import removal as removal_module
 from jobd.errors import JobNotEndedError, JobNotFoundError
-from jobd.removal import delete_job, remove_tree, tree_size, trim_log
+from jobd.removal import delete_job, trim_log
 from jobd.retention import Retention, RetentionPolicy
 from jobd.runner import _lock
 from jobd.states import ArtifactState, JobState
+from jobd.trees import remove_tree, tree_size
 
 DAY = 86400.0
 
