@@ -13,10 +13,11 @@ from jobd.__main__ import main
 from jobd.errors import ConfigError, StorageError
 from jobd.identity import Role
 from jobd.layout import StateDirectory
-from jobd.removal import delete_job, remove_tree
+from jobd.removal import delete_job
 from jobd.states import ArtifactState, JobState
 from jobd.store import Store
 from jobd.tokens import TokenBook
+from jobd.trees import remove_tree
 
 
 @pytest.fixture
