@@ -34,7 +34,8 @@ log = logging.getLogger("jobd.runner")
 Key = tuple[str, str]
 
 _CANCEL_SECONDS = 2.0
-"""How long a job that is cancelled before it has begun may still begin, so that its flow run ends as it does."""
+"""How long, at least, a job that is cancelled before it has begun may still begin, so that its flow run ends as it
+does."""
 
 
 class Doorbell(Protocol):
@@ -169,7 +170,9 @@ class JobRun:
         """Wait until the job has begun, its cancel is a while old, or the time is up; tell whether it has begun."""
         deadline = monotonic() + seconds
         while not self._begun.wait(max(0.0, min(_CANCEL_SECONDS, deadline - monotonic()))):
-            if monotonic() >= deadline or self._stopped():
+            if self._link.cancel_reason is not None:
+                return self._begun.wait(_CANCEL_SECONDS)
+            if monotonic() >= deadline:
                 return False
         return True
 

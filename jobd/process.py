@@ -146,7 +146,11 @@ class ModuleProcess:
         left = self._owned_orphans() or (self._cgroup is not None and self._cgroup.is_populated())
         killed = self.end(0) if left else []
         reap_orphans(self._owned_zombies())
-        self._remove_cgroup()
+        try:
+            self._remove_cgroup()
+        except procfs.OutlivesError:
+            self._outlives = True
+            raise
         return killed
 
     @property

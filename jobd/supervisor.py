@@ -140,7 +140,7 @@ class Supervisor:
         except Exception:
             if self._cancels[job_id] == 1:
                 self._launcher.cancelled.discard(job_id)
-                self._start_task(self._queue_again(job_id))  # who was about to start it has let it be
+                self._start_task(self._queue_if_let_be(job_id))
             raise
         finally:
             self._cancels[job_id] -= 1
@@ -166,7 +166,8 @@ class Supervisor:
     async def _launch(self, job_id: str) -> None:
         try:
             async with self._lock(job_id), self._starting:
-                await self._launcher.launch(job_id)
+                if job_id not in self._launcher.launched:
+                    await self._launcher.launch(job_id)
         except JobdError as error:
             # The store cannot be written now.
             self._log.warning("launch_put_off", job=job_id, error=error.message, again_seconds=_RETRY_SECONDS)
@@ -174,6 +175,12 @@ class Supervisor:
         except Exception:  # noqa: BLE001 - told in full; the job must not stay in the queue for ever
             self._log.exception("launch_failed", job=job_id, again_seconds=_RETRY_SECONDS)
             await self._queue_again(job_id)
+
+    async def _queue_if_let_be(self, job_id: str) -> None:
+        """Queue a job again that was not to be started for a moment, if who was about to start it has let it be."""
+        async with self._lock(job_id):
+            pass
+        await self._queue_again(job_id)
 
     async def _queue_again(self, job_id: str) -> None:
         """Put a job that could not be started back into the queue, and leave others what was set aside for it."""

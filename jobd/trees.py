@@ -33,7 +33,7 @@ def remove_tree(path: Path) -> int:
 
 
 def remove_folder(path: Path) -> None:
-    """Remove a folder with all it holds, if it is there; OSError when it cannot be.
+    """Remove a folder with all it holds, if it is there; OSError when something of it cannot be: the rest is gone.
 
     Somebody else may just be tidying up in it: a job's when its runner has just ended. And what it holds may be closed
     to its own owner, as modules make folders.
@@ -41,14 +41,17 @@ def remove_folder(path: Path) -> None:
     for tries_left in reversed(range(_TRIES)):
         try:
             shutil.rmtree(path)
-        except PermissionError:
-            if not tries_left or not _open_up(path):
-                raise
         except OSError as error:
-            if error.errno not in {errno.ENOENT, errno.ENOTEMPTY} or not tries_left:
+            if not tries_left or not _is_mended(error, path):
+                shutil.rmtree(path, ignore_errors=True)  # all that can be
                 raise
         if not path.exists():
             return
+
+
+def _is_mended(error: OSError, root: Path) -> bool:
+    """Tell whether it is worth another try."""
+    return _open_up(root) if isinstance(error, PermissionError) else error.errno in {errno.ENOENT, errno.ENOTEMPTY}
 
 
 def _open_up(root: Path) -> bool:

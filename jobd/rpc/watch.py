@@ -59,7 +59,8 @@ class Watcher:
                     for message in messages:
                         yield message
                         sequence = message.event.sequence
-                    self.check_draining()
+                    if sequence < job.sequence:
+                        self.check_draining()
                 if job.terminal:
                     return
                 if not await self.changed(bell):

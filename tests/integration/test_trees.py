@@ -87,13 +87,20 @@ def test_what_a_link_leads_to_stays_as_it_is(place):
 
 
 def test_what_cannot_be_removed_is_an_error(place):
-    """A folder in one of somebody else's stays, and that is told."""
+    """What is somebody else's stays, and that is told; everything else goes."""
     if os.geteuid() != 0:
         pytest.skip("only root can make a folder that is somebody else's")
-    folder = place / "theirs"
-    (folder / "inner").mkdir(parents=True)
+    folder = place / "out"
+    for name in "abc":
+        (folder / name / "theirs").mkdir(parents=True)
+        (folder / name / "theirs" / "file").write_text("")
+        (folder / name / "file").write_text("")
+    for path in (folder, folder / "a", folder / "b", folder / "c"):
+        os.chown(path, NOBODY, NOBODY)
     with no_rights_but_the_owners(), pytest.raises(PermissionError):
         remove_folder(folder)
+    left = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    assert left == ["a/theirs/file", "b/theirs/file", "c/theirs/file"]
 
 
 def test_a_removal_tells_what_it_frees(tmp_path):

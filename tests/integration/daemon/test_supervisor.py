@@ -286,6 +286,42 @@ def test_a_cancel_that_cannot_be_written_down_changes_nothing(office, monkeypatc
     office(work)
 
 
+@pytest.mark.parametrize("late", [False, True], ids=["in time", "late"])
+def test_a_refused_cancel_leaves_a_start_that_is_under_way(office, monkeypatch: pytest.MonkeyPatch, late: bool):
+    """A job on its way to a runner gets one, and what that asks for, whether or not it takes longer than a retry."""
+
+    async def work(office) -> None:
+        monkeypatch.setattr(supervisor_module, "_RETRY_SECONDS", 0.01 if late else 30.0)
+        begun, go, launcher = threading.Event(), threading.Event(), office.supervisor._launcher
+        write, written = launcher._write_assignment, []
+
+        def write_slowly(job: Any, name: str) -> None:
+            written.append(name)
+            begun.set()
+            assert go.wait(20)
+            write(job, name)
+
+        monkeypatch.setattr(launcher, "_write_assignment", write_slowly)
+        job = await office.submit()
+        assert await asyncio.to_thread(begun.wait, 20)
+        refuse_once(office, monkeypatch, events.JobCancelling)
+        with pytest.raises(DiskFullError):
+            await office.supervisor.cancel(job.id, "asked")
+        if late:
+            await asyncio.sleep(0.1)  # in which a job that is not looked after would be queued anew
+        go.set()
+        assert await office.launched() == job.id
+        await office.settle()
+        assert (len(written), office.nursery.forks.qsize()) == (1, 0)
+        granted = []
+        office.scheduler.granted = lambda *grant: granted.append(grant[:2])
+        office.scheduler.restate(job.id, {})
+        office.scheduler.want(job.id, "one/copy", Resources(cpus=1))
+        assert granted == [(job.id, "one/copy")]
+
+    office(work)
+
+
 def test_a_death_that_cannot_be_written_down_is_seen_again(office, monkeypatch: pytest.MonkeyPatch):
     """A job whose runner dies while the store refuses is given another when the store takes changes again."""
 
