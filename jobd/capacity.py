@@ -22,7 +22,7 @@ def parse_capacity(text: str) -> Capacity:
         if not (name and equals and amount):
             raise ValueError(f"{part!r} is not NAME=AMOUNT")
         if name == "memory":
-            memory = _BYTES.validate_python(amount)
+            memory = _BYTES.validate_python(int(amount) if amount.isdecimal() else amount)
         else:
             amounts[name] = _number(name, amount)
     cpus = amounts.pop("cpus", float(len(os.sched_getaffinity(0))))

@@ -7,6 +7,7 @@ what has ended stays ended.
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from time import monotonic, time
@@ -74,9 +75,9 @@ class JobRun:
         ring: Doorbell,
         clear: Callable[[], object] = lambda: None,
         hosts: WarmHosts | None = None,
-        succeeded: Iterable[str] = (),
+        past: Iterable[JobEvent] = (),
     ) -> None:
-        """Take over where `assignment` says that earlier runners stopped; `succeeded` are the steps told to have.
+        """Take over where `assignment` says that earlier runners stopped; `past` is what they have written down.
 
         `clear` is called before the terminal event, to end whatever entries have left in spite of all.
         """
@@ -94,7 +95,9 @@ class JobRun:
         self._lock = threading.Lock()
         self._stop: _Stop | None = None
         self._open: set[str] = set()
-        self._succeeded = set(succeeded)
+        past = tuple(past)
+        self._succeeded = {event.step for event in past if isinstance(event, events.StepSucceeded)}
+        self._failures = Counter((event.step, event.entry) for event in past if isinstance(event, events.EntryRetrying))
         self._begun = threading.Event()
         self.at_work = threading.Event()
         """Set when the first module has started, or none will."""
@@ -182,7 +185,6 @@ class JobRun:
         if key in self._ended:
             return self._ended[key], "it had ended under an earlier runner"
         last: Failed | None = None
-        failures = 0
         while True:
             outcome = self._next_attempt(entry, show)
             if isinstance(outcome, Succeeded):
@@ -190,10 +192,10 @@ class JobRun:
             if not isinstance(outcome, Failed):
                 return self._stop_entry(entry, outcome, last)
             last = outcome
-            failures += 1
-            if failures > entry.retries or not last.may_be_retried(entry) or self._stopped():
+            self._failures[key] += 1
+            if self._failures[key] > entry.retries or not last.may_be_retried(entry) or self._stopped():
                 return self._fail_entry(entry, last)
-            self._pause(entry, last, failures)
+            self._pause(entry, last, self._failures[key])
 
     # -- entries -----------------------------------------------------------------------------------------------
 

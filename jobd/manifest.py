@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Annotated, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from jobd.document import Place
 from jobd.errors import InvalidDocumentError
@@ -36,13 +36,22 @@ from jobd.plan import LOG_LIMIT, LogOverflow
 from jobd.yaml_reader import read_document
 
 
+def _check_counter(name: str) -> str:
+    if name in {"cpus", "memory", "gpus"}:
+        raise FieldError(f"{shown(name)} is no name for a counter", f"write `{name}` beside `counters`")
+    return name
+
+
+CounterName = Annotated[OptionName, AfterValidator(_check_counter)]
+
+
 class ResourceSpec(Format):
     """What an entry asks of the machine; None where nothing is said."""
 
     cpus: Annotated[Number, Field(gt=0, le=10_000)] | None = None
     memory: Bytes | None = None
     gpus: Annotated[Whole, Field(ge=0, le=10_000)] | None = None
-    counters: dict[OptionName, Annotated[Number, Field(ge=0)]] | None = None
+    counters: dict[CounterName, Annotated[Number, Field(ge=0)]] | None = None
 
     def over(self, other: Self) -> Self:
         """Give these resources, and the other's where nothing is said here; counters are taken one by one."""

@@ -20,13 +20,15 @@ from jobd.attempt_run import run_attempt
 from jobd.backoff import delay_before
 from jobd.capacity import parse_capacity
 from jobd.catalog import Module
+from jobd.document import Plain
 from jobd.events import JobEvent
 from jobd.layout import StateDirectory
 from jobd.module_check import TargetExistsError
 from jobd.names import ascii_controls
 from jobd.params import Param, ParamType
-from jobd.plan import Plan, PlanEntry
+from jobd.plan import Capacity, Plan, PlanEntry
 from jobd.planner import make_plan
+from jobd.yaml_reader import read_plain
 
 _STEP = "run"
 _LOOK_SECONDS = 0.1
@@ -47,7 +49,7 @@ class Wanted:
 
 def plan_run(module: Module, wanted: Wanted) -> Plan:
     """Make the plan of a job with this one entry; InvalidJobError with every violation, as for any job."""
-    return make_plan(_write_job(module, wanted), {module.name: module}, parse_capacity(""))
+    return make_plan(_write_job(module, wanted), {module.name: module}, _capacity_for(module))
 
 
 def run_module(plan: Plan, wanted: Wanted, target: Path, *, replace: bool = False) -> tuple[Outcome, list[Path]]:
@@ -186,6 +188,13 @@ def _interruptible() -> Iterator[int]:
         os.close(write_end)
 
 
+def _capacity_for(module: Module) -> Capacity:
+    """Give a machine that has what the module asks for: what an operator would lend it is not known here."""
+    asked = module.manifest.resources
+    cpus = max(parse_capacity("").cpus, asked.cpus or 0)
+    return Capacity(cpus=cpus, gpus=asked.gpus or 0, counters=asked.counters or {})
+
+
 def _write_job(module: Module, wanted: Wanted) -> bytes:
     """Write the job file that means this run: JSON, but for options, whose words are read as YAML would."""
     types = {file.param_name: file.type for file in module.manifest.inputs}
@@ -213,8 +222,5 @@ def _write_job(module: Module, wanted: Wanted) -> bytes:
 
 
 def _write_value(text: str, param: Param | None) -> str:
-    if param is not None and param.type is not ParamType.STRING:
-        with contextlib.suppress(ValueError):
-            if isinstance(json.loads(text), bool | int | float):
-                return text
-    return json.dumps(text)
+    means_more = param is not None and param.type is not ParamType.STRING and isinstance(read_plain(text), Plain)
+    return text if means_more else json.dumps(text)

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 LOG_LIMIT = 64 << 20
 """What a log may hold unless something else is said, in bytes."""
+_MOST_THREADS = 256
 
 
 class LogOverflow(StrEnum):
@@ -113,9 +114,17 @@ class PlanStep(Model):
     entries: tuple[PlanEntry, ...]
 
     def threads(self, cpus: float) -> int:
-        """Give how many threads its entries can make use of: as many as can run at once, and a few that wait."""
+        """Give how many threads its entries can make use of: as many as can run at once, and a few that wait.
+
+        Where not all need the same scarce things, those that wait for one must not keep the others from a thread.
+        """
+        needs = {
+            (entry.resources.memory, entry.resources.gpus, *sorted(entry.resources.counters.items()))
+            for entry in self.entries
+        }
         least = min((entry.resources.cpus for entry in self.entries), default=1.0)
-        return max(1, min(len(self.entries), int(cpus / max(least, 0.01)) + 4, 256))
+        at_once = int(cpus / max(least, 0.01)) + 4 if len(needs) <= 1 else len(self.entries)
+        return max(1, min(len(self.entries), at_once, _MOST_THREADS))
 
 
 class Plan(Model):

@@ -13,7 +13,6 @@ from time import monotonic, sleep
 
 from jobd import job_cgroup, journal, procfs, sockets
 from jobd.engine import Engine, run_to_end
-from jobd.events import StepSucceeded
 from jobd.failpoints import failpoint
 from jobd.job_run import JobRun
 from jobd.journal import Journal
@@ -93,7 +92,7 @@ def _run_in(state: StateDirectory, job_id: str, choose: Choose) -> JobState | No
                 ring=ring,
                 clear=clear,
                 hosts=hosts,
-                succeeded=[told.event.step for told in past.occurrences if isinstance(told.event, StepSucceeded)],
+                past=[told.event for told in past.occurrences],
             )
             run.prepare()
             return run_to_end(run, choose(link.wake_fd))

@@ -22,6 +22,10 @@ from jobd.turns import Floor, Policy, in_order
 _RETURN = "runners of an earlier daemon are awaited"
 Clock = Callable[[], float]
 
+_LONG_SECONDS = 60.0
+"""A wish that comes first and has waited longer keeps all that is scarce of what it needs: of two such things it might
+lack now the one and now the other for ever. Not the cpus: everything needs some, so that it keeps them when it lacks
+them, and those that it does not lack would idle."""
 _CATCH_UP = 10.0
 """What a job may catch up on that others had while it waited for its start, in seconds of the whole machine."""
 
@@ -186,7 +190,7 @@ class Scheduler:
 
     def _next(self) -> Wish | None:
         """Give the first wish that fits, beside what those before it lack."""
-        room = self._room.copy()
+        room, long_ago = self._room.copy(), self._clock() - _LONG_SECONDS
         blocked: set[frozenset[tuple[str, int]]] = set()
         for wish in self._in_order():
             shape = frozenset(wish.amounts.items())
@@ -195,9 +199,12 @@ class Scheduler:
             short = room.short(wish.amounts)
             if not short:
                 return wish
+            kept = set(short)
+            if not blocked and wish.since < long_ago:
+                kept |= wish.amounts.keys() - {"cpus"}
             blocked.add(shape)
             if room.can_ever(wish.amounts):
-                room.take({name: wish.amounts[name] for name in short})
+                room.take({name: wish.amounts[name] for name in kept})
         return None
 
     def _in_order(self, *, bounded: bool = True) -> Iterator[Wish]:

@@ -141,7 +141,7 @@ class _Composer:
     def _scalar(self, event: events.ScalarEvent) -> str | None:
         text: str = event.value
         if event.implicit[0]:
-            return _plain(text)
+            return read_plain(text)
         if "\0" in text:
             self._found(event, f"{shown(text)} has a NUL character in it", "leave it out")
         return text
@@ -158,7 +158,8 @@ def _line(event: events.Event) -> int:
     return event.start_mark.line + 1 if event.start_mark is not None else 0
 
 
-def _plain(text: str) -> str | None:
+def read_plain(text: str) -> str | None:
+    """Give what a scalar without quotes means; a number and a truth value as Plain, with its source."""
     value: int | float | bool
     if text in _NULL:
         return None

@@ -285,7 +285,7 @@ class Bench:
     links: list[Link] = field(default_factory=list)
     rings: int = 0
 
-    def make(self, plan: Plan, assignment: Assignment | None = None, succeeded: Iterable[str] = ()) -> JobRun:
+    def make(self, plan: Plan, assignment: Assignment | None = None, past: Iterable[JobEvent] = ()) -> JobRun:
         """Make a runner's work on the job, from its beginning or from where an assignment says."""
         link = Link(self.state.run / "runners.sock", JOB_ID)
         self.links.append(link)
@@ -297,7 +297,7 @@ class Bench:
             journal=Journal(self.directory.journal, end=end),
             link=link,
             ring=self._ring,
-            succeeded=succeeded,
+            past=past,
         )
 
     def run(self, plan: Plan, assignment: Assignment | None = None) -> Job:

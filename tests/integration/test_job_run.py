@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from jobd import attempt_run, job_run, journal
+from jobd import attempt_run, events, job_run, journal
 from jobd.artifacts import ArtifactStore
-from jobd.events import EntryRetrying, FailureKind, JobEvent
+from jobd.events import EntryRetrying, Failure, FailureKind, JobEvent
 from jobd.jobs import Job
 from jobd.messages import Assignment
 from jobd.plain import run_plainly
@@ -220,7 +220,7 @@ for number in itertools.cycle(range(100)):
 
 def test_capacity_is_asked_for_ahead_only_where_there_is_a_thread(bench, modules, monkeypatch: pytest.MonkeyPatch):
     """What an entry without a thread is granted cannot be given back, and those with one may wait for it for ever."""
-    large = [modules.entry("", name=f"large{number}", resources=Resources(cpus=9, gpus=1)) for number in range(12)]
+    large = [modules.entry("", name=f"large{number}", resources=Resources(cpus=9)) for number in range(12)]
     small = [modules.entry("", name=f"small{number}", resources=Resources(cpus=2)) for number in range(8)]
     plan = modules.plan(*large, *small)
     run = bench.make(plan, Assignment(job_id="abc123", cpus=16))
@@ -233,6 +233,17 @@ def test_capacity_is_asked_for_ahead_only_where_there_is_a_thread(bench, modules
     with pytest.raises(LookupError, match="12"):
         run.drive(look)
     assert wanted == [f"step/large{number}" for number in range(12)]
+
+
+def test_failures_under_an_earlier_runner_count(bench, modules, delays):
+    """Whatever became of the runners, an entry fails no more often than it may."""
+    plan = modules.plan(modules.entry("sys.exit(3)", retries=2))
+    failure = Failure(kind=FailureKind.EXIT_CODE, message="before")
+    before = [EntryRetrying(step="step", entry="entry", attempt=n, failure=failure, delay_seconds=1) for n in (1, 2)]
+    run = bench.make(plan, Assignment(job_id="abc123", cpus=2, attempts=(("step", "entry", 2),)), before)
+    run_plainly(run)
+    assert (run.verdict, delays) == (JobState.FAILED, [])
+    assert [event.attempt for event in bench.events() if event.kind == "entry_started"] == [3]
 
 
 def test_a_step_is_told_to_have_succeeded_once(bench, diamond):
@@ -251,7 +262,11 @@ def test_a_step_is_told_to_have_succeeded_once(bench, diamond):
     run_plainly(run)
     assert [event.step for event in bench.events() if event.kind == "step_succeeded"] == ["cut", "join"]
     everything = tuple((entry.step, entry.name) for step in diamond.steps for entry in step.entries)
-    later = bench.make(diamond, Assignment(job_id="abc123", cpus=2, finished=everything, present=("out",)), ["cut"])
+    later = bench.make(
+        diamond,
+        Assignment(job_id="abc123", cpus=2, finished=everything, present=("out",)),
+        [events.StepSucceeded(step="cut")],
+    )
     run_plainly(later)
     assert [event.step for event in bench.events() if event.kind == "step_succeeded"] == ["cut", "join", "join"]
 

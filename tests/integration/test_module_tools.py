@@ -117,6 +117,17 @@ def test_a_run_is_judged_as_the_daemon_judges(module):
     assert [path.name for path in (folder / "res").iterdir()] == []
 
 
+def test_a_module_has_what_its_manifest_asks_for(module):
+    """What an operator would lend it is not asked for on an author's machine; numbers are read as in a job file."""
+    manifest = module / "manifest.yaml"
+    asked = "resources: {cpus: 500, gpus: 1, counters: {licences: 2}, memory: 1GiB}"
+    manifest.write_text(f"{manifest.read_text()}{asked}\n")
+    words = ("--input", "input=in.txt", "--param", "times=+2")
+    code, printed, said = run("run", "copy", *words, folder=module.parent)
+    assert (code, printed) == (0, f"{module.parent / 'output'}\n"), said
+    assert (module.parent / "output").read_text() == "hello\n" * 2
+
+
 def test_a_module_is_run_as_the_daemon_runs_it(module):
     """A private working directory, a short environment, absolute paths, and the names of the files that were given."""
     folder = module.parent

@@ -19,6 +19,7 @@ OWN = float(len(os.sched_getaffinity(0)))
         ("memory=8GiB", Capacity(cpus=OWN, memory=8 << 30)),
         (" cpus = 4 , memory = 512 MiB , ", Capacity(cpus=4, memory=512 << 20)),
         ("cpus=4,gpus=1,licences=2", Capacity(cpus=4, gpus=1, counters={"licences": 2})),
+        ("memory=8589934592", Capacity(cpus=OWN, memory=8 << 30)),
         ("tape-drives=0", Capacity(cpus=OWN, counters={"tape-drives": 0})),
     ],
 )

@@ -144,6 +144,7 @@ def test_a_wrong_key_is_told_with_its_line(old, new, expected):
         ("resources: {memory: 2 gigs}", "line 10, resources.memory: '2 gigs' is not understood"),
         ("resources: {memory: 1.5}", "line 10, resources.memory: must be a whole number, not the number 1.5"),
         ("resources: {gpu: 1}", "line 10, resources.gpu: unknown key `gpu` (did you mean `gpus`?)"),
+        ("resources: {counters: {gpus: 1}}", "line 10, resources.counters.gpus: 'gpus' is no name for a counter"),
         ("resources: {counters: {a: -1}}", "line 10, resources.counters.a: must be greater than or equal to 0"),
         ("resources: 4", "line 10, resources: must be a mapping, not the number 4"),
         ("env: {A-B: x}", 'line 10, env.A-B: \'A-B\' is not a name for an environment variable'),

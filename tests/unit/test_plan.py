@@ -11,7 +11,7 @@ import pytest
 from jobd.catalog import BrokenModule, Module
 from jobd.errors import InvalidDocumentError, InvalidJobError
 from jobd.manifest import read_manifest
-from jobd.plan import Binding, Capacity, Plan, PlanArtifact, PlanInput, Resources
+from jobd.plan import Binding, Capacity, Plan, PlanArtifact, PlanEntry, PlanInput, PlanStep, Resources
 from jobd.planner import make_plan
 
 EXAMPLE = b"""\
@@ -198,6 +198,22 @@ def test_a_plan_survives_json(text):
     made = plan(text)
 
     assert Plan.model_validate_json(made.model_dump_json()) == made
+
+
+def test_a_step_has_threads_for_all_that_can_run():
+    """As many as there are cpus for and a few that wait; where entries wait for different things, one for each."""
+
+    def step(*resources: Resources) -> PlanStep:
+        entry = {"step": "s", "module": "m", "folder": "/m", "entrypoint": "main.py"}
+        entries = (PlanEntry(name=str(n), resources=item, **entry) for n, item in enumerate(resources))
+        return PlanStep(name="s", entries=tuple(entries))
+
+    one, gpu = Resources(cpus=1), Resources(cpus=1, gpus=1)
+    assert step(*[one] * 100).threads(2) == 6
+    assert step(*[one] * 3).threads(2) == 3
+    assert step(*[Resources(cpus=0.5)] * 100).threads(2) == 8
+    assert step(*[gpu] * 50, *[one] * 50).threads(2) == 100
+    assert step(*[gpu] * 500, one).threads(2) == 256
 
 
 def test_a_plan_is_frozen():

@@ -451,6 +451,38 @@ def test_a_wish_for_a_gpu_stops_no_work_that_needs_none(machine):
     assert it.new() == [("b", "second")]
 
 
+def test_a_wish_for_two_scarce_things_is_not_put_off_for_ever(machine):
+    """Streams of wishes for the one and for the other keep it from both only for a while."""
+    it = machine(cpus=16, memory=16, gpus=1)
+    gpu, memory = Resources(cpus=1, gpus=1), Resources(cpus=1, memory=12)
+    it.scheduler.want("b", "gpu0", gpu)
+    it.scheduler.want("c", "memory0", memory)
+    it.scheduler.want("a", "both", Resources(cpus=1, memory=12, gpus=1))
+    it.new()
+    for number in range(1, 20):
+        it.clock.now += 5
+        it.scheduler.want("b", f"gpu{number}", gpu)
+        it.scheduler.release("b", f"gpu{number - 1}")
+        it.clock.now += 5
+        it.scheduler.want("c", f"memory{number}", memory)
+        it.scheduler.release("c", f"memory{number - 1}")
+        if ("a", "both") in it.new():
+            break
+    assert 6 <= number <= 8  # once it has waited for a minute
+    assert ("a", "both") not in it.new()
+
+
+def test_a_wish_that_waits_for_long_leaves_the_cpus_to_others(machine):
+    """What everything needs does not idle for the sake of one that lacks something else."""
+    it = machine(cpus=4, gpus=1)
+    it.scheduler.want("a", "long", Resources(cpus=1, gpus=1))
+    it.scheduler.want("b", "next", Resources(cpus=1, gpus=1))
+    it.clock.now += 3600
+    it.scheduler.want("c", "x", TWO)
+    it.scheduler.want("c", "y", ONE)
+    assert it.new() == [("a", "long"), ("c", "x"), ("c", "y")]
+
+
 def test_what_no_longer_fits_the_machine_blocks_nobody(machine):
     """After a start with less capacity a wish beyond it waits, says so, and lets the others by."""
     it = machine(2)
