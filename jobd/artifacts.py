@@ -9,7 +9,6 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from jobd.failpoints import failpoint
 from jobd.layout import sync_directory
 from jobd.names import ascii_controls
 from jobd.roots import kind
-from jobd.trees import remove_folder
+from jobd.trees import DepthError, remove_folder, walk
 
 _FICLONE = 0x40049409
 
@@ -91,8 +90,16 @@ def check_output(source: Path, name: str) -> Stored:
         return Stored(size_bytes=status.st_size, folder=False)
     if not stat.S_ISDIR(status.st_mode):
         raise OutputError(FailureKind.INVALID_OUTPUT, f"{name!r} is {kind(status.st_mode)}, not a file or a folder")
+    try:
+        size = _check_folder(source, name)
+    except DepthError as error:
+        raise OutputError(FailureKind.INVALID_OUTPUT, f"{name!r} cannot be taken: {error.strerror}") from error
+    return Stored(size_bytes=size, folder=True)
+
+
+def _check_folder(source: Path, name: str) -> int:
     size = 0
-    for path in _walk(source):
+    for path in walk(source):
         status = path.lstat()
         if stat.S_ISREG(status.st_mode):
             make_sole_owner(path, status)
@@ -102,7 +109,7 @@ def check_output(source: Path, name: str) -> Stored:
             raise OutputError(
                 FailureKind.INVALID_OUTPUT, f"{name!r} holds {kind(status.st_mode)}: {ascii_controls(str(inner))}"
             )
-    return Stored(size_bytes=size, folder=True)
+    return size
 
 
 def copy_in(source: Path, target: Path) -> Stored:
@@ -123,6 +130,8 @@ def copy_in(source: Path, target: Path) -> Stored:
         return check_output(target, target.name)
     except OutputError as error:
         raise InvalidInputError(error.message) from error
+    except RecursionError:
+        raise InvalidInputError(f"{source} cannot be copied: {DepthError().strerror}") from None
     except (OSError, shutil.Error) as error:
         if is_disk_full(error) or "[Errno 28]" in str(error):  # a folder's copy tells its errors as text
             raise DiskFullError(f"{source} could not be copied: the daemon's disk is full", hint="make room") from error
@@ -171,19 +180,10 @@ def _is_inner_link(path: Path, status: os.stat_result, root: Path) -> bool:
         return False
 
 
-def _walk(root: Path) -> Iterator[Path]:
-    for folder, folders, files in os.walk(root, onerror=_raise):
-        yield from (Path(folder, name) for name in (*folders, *files))
-
-
-def _raise(error: OSError) -> None:
-    raise error
-
-
 def sync_tree(root: Path) -> None:
     """Put a file, or a folder with all it holds, on disk."""
     if root.is_dir():
-        for path in [root, *_walk(root)]:
+        for path in [root, *walk(root)]:
             if not path.is_symlink():
                 _sync(path)
     else:

@@ -1,6 +1,5 @@
 """The run of one attempt: its folders are made, its process is started, followed, and cleared away."""
 
-import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,7 @@ from jobd.events import FailureKind
 from jobd.limits import Limits
 from jobd.process import ModuleProcess
 from jobd.secret_store import SecretError
-from jobd.trees import remove_folder
+from jobd.trees import discard, remove_folder
 from jobd.warm_process import Parked
 
 _FOLDERS = ("cwd", "out", "tmp")
@@ -58,8 +57,7 @@ def _remove(scratch: Path) -> None:
             os.rmdir(f"{scratch}/{name}")  # noqa: PTH106 - a Path for each is waste
         scratch.rmdir()
     except OSError:
-        with contextlib.suppress(OSError):  # what lives on may hold it; the daemon removes it with the job's litter
-            remove_folder(scratch)
+        discard(scratch)  # what lives on may hold it; the daemon removes it with the job's litter
 
 
 def _start(attempt: Attempt, confinement: Confinement) -> ModuleProcess:

@@ -17,11 +17,10 @@ from jobd import journal
 from jobd.artifacts import ArtifactStore, sync_tree
 from jobd.check_store import StoredJob, check_file, open_copy, stored_jobs
 from jobd.errors import ConfigError, StorageError
-from jobd.events import ArtifactPublished, ArtifactRemoved
 from jobd.layout import JobDirectory, StateDirectory, sync_directory
 from jobd.log_mark import put_back_marks, read_marks
 from jobd.states import ArtifactState
-from jobd.trees import remove_tree, tree_size
+from jobd.trees import discard, remove_tree, tree_size
 
 _ROUNDS = 5
 _PAUSE_SECONDS = 0.1
@@ -56,7 +55,7 @@ def run(root: Path, target: Path, *, artifacts: bool) -> Backup:
     except (OSError, sqlite3.Error) as error:
         raise StorageError(f"{root} could not be backed up to {target}: {error}") from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        discard(partial)
     return Backup(jobs=count, size_bytes=tree_size(target))
 
 
@@ -121,7 +120,7 @@ def _copy_job(source: JobDirectory, target: JobDirectory, stored: StoredJob, *, 
     if not artifacts:
         return ""
     # What was published or removed while the others were copied is told by the journal.
-    present = _after_journal(target, stored, present)
+    present = journal.present_after(target.journal, stored.journal_offset, present)
     for path in target.artifacts.iterdir():
         if path.name not in present:
             remove_tree(path)
@@ -157,19 +156,6 @@ def _was_removed(error: OSError) -> bool:
     if isinstance(error, shutil.Error):  # all that went wrong in a folder, as (source, target, why)
         return not any(Path(source).exists() for source, _target, _why in error.args[0])
     return isinstance(error, FileNotFoundError)
-
-
-def _after_journal(target: JobDirectory, stored: StoredJob, present: set[str]) -> set[str]:
-    """Give the artifacts that are present once the rest of the copied journal is taken in."""
-    present, offset = set(present), stored.journal_offset
-    while (chunk := journal.read(target.journal, offset)).occurrences:
-        for occurrence in chunk.occurrences:
-            if isinstance(occurrence.event, ArtifactPublished):
-                present.add(occurrence.event.name)
-            elif isinstance(occurrence.event, ArtifactRemoved):
-                present.discard(occurrence.event.name)
-        offset = chunk.offset
-    return present
 
 
 def _drop_deleted(source: StateDirectory, copy: StateDirectory, job_ids: Collection[str]) -> set[str]:

@@ -28,7 +28,7 @@ def check_job(directory: JobDirectory, stored: StoredJob) -> Iterator[Finding]:
     yield from _check_journal(directory.journal, stored)
     present = [artifact for artifact in job.artifacts if artifact.state is ArtifactState.PRESENT]
     for artifact in present:
-        yield from _check_present(directory, job, artifact)
+        yield from _check_present(directory, stored, artifact)
     if job.terminal and not runner.is_locked(directory.runner_lock):
         yield from _check_left_over(directory, job, {artifact.name for artifact in present})
 
@@ -61,12 +61,15 @@ def _damage(path: Path, offset: int) -> int | None:
     return offset if line.endswith(b"\n") and journal.decode(line[:-1]) is None else None
 
 
-def _check_present(directory: JobDirectory, job: Job, artifact: Artifact) -> Iterator[Finding]:
+def _check_present(directory: JobDirectory, stored: StoredJob, artifact: Artifact) -> Iterator[Finding]:
+    job = stored.job
     path, where = ArtifactStore(directory.artifacts).path(artifact.name), f"job {job.id}"
     try:
         folder = stat.S_ISDIR(path.lstat().st_mode)
     except FileNotFoundError:
         what = f"the artifact {artifact.name!r} is not on disk"
+        if not job.terminal and not journal.present_after(directory.journal, stored.journal_offset, {artifact.name}):
+            return  # its runner has removed it, and the daemon will hear of that
         if job.terminal:
             mend = partial(_note_missing, job_id=job.id, name=artifact.name)
             yield Finding(where=where, what=what, repair="note that it is gone", mend=mend)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import AliasChoices, BeforeValidator, Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
@@ -221,6 +222,10 @@ class Config(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Read flags before the environment before the file."""
         del dotenv_settings, file_secret_settings
+        if isinstance(env_settings, EnvSettingsSource):
+            # What has other names in the file is looked for by these as well, without the prefix.
+            ours = {name: text for name, text in env_settings.env_vars.items() if name.startswith("jobd_")}
+            env_settings.env_vars = ours
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, _config_file())
 
 

@@ -9,6 +9,7 @@ from jobd.artifacts import Stored, check_output, copy_bytes, sync_tree
 from jobd.errors import DiskFullError, InvalidInputError, is_disk_full
 from jobd.names import quoted
 from jobd.roots import Caller, Identity, Roots, identify, reopened
+from jobd.trees import MOST_DEPTH, DepthError
 
 MOST_FILES = 1_000_000
 """A folder of more is refused: links that meet can make a small one endless."""
@@ -18,8 +19,8 @@ _NO_LINK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 class InputCopy:
     """Copies one input. Links in a folder are followed as far as the caller may name what they lead to."""
 
-    def __init__(self, roots: Roots, caller: Caller, *, check_room: Callable[[], None] = lambda: None) -> None:
-        """Open by `roots`; `check_room` is called before each file and raises when the disk has no room for more."""
+    def __init__(self, roots: Roots, caller: Caller, *, check_room: Callable[[int], None] = lambda _: None) -> None:
+        """Open by `roots`; `check_room` is called with the size of each file and raises when it has no room."""
         self._roots = roots
         self._caller = caller
         self._check_room = check_room
@@ -43,10 +44,13 @@ class InputCopy:
         return check_output(target, target.name)
 
     def _copy(self, fd: int, path: str, target: Path, above: tuple[Identity, ...]) -> None:
-        self._count(path)
-        if not stat.S_ISDIR(os.fstat(fd).st_mode):
+        status = os.fstat(fd)
+        self._count(path, status.st_size)
+        if not stat.S_ISDIR(status.st_mode):
             copy_bytes(fd, target)
             return
+        if len(above) > MOST_DEPTH:
+            raise DepthError
         self._roots.check_kept(fd, path)
         if (own := identify(fd)) in above:
             raise InvalidInputError(f"{quoted(path)} is a link to a folder that holds it")
@@ -66,9 +70,9 @@ class InputCopy:
         finally:
             os.close(way)
 
-    def _count(self, path: str) -> None:
+    def _count(self, path: str, size: int) -> None:
         self._files += 1
-        self._check_room()
+        self._check_room(size)
         if self._files > MOST_FILES:
             raise InvalidInputError(f"{quoted(path)} is one file too many: an input may have {MOST_FILES}")
 

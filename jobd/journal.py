@@ -7,7 +7,7 @@ checksum is no line: reading stops before it, and the next writer cuts it off.
 import os
 import threading
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import sleep
@@ -17,7 +17,7 @@ from typing import Self
 from pydantic import ValidationError
 
 from jobd.errors import is_disk_full
-from jobd.events import Occurrence
+from jobd.events import ArtifactPublished, ArtifactRemoved, Occurrence
 
 _FULL_SECONDS = 1.0
 """How often it is tried again to write when the disk is full."""
@@ -77,6 +77,19 @@ def read_all(path: Path) -> Chunk:
         occurrences.extend(chunk.occurrences)
         chunk = read(path, chunk.offset)
     return Chunk(occurrences=tuple(occurrences), offset=chunk.offset)
+
+
+def present_after(path: Path, offset: int, present: Collection[str]) -> set[str]:
+    """Give the artifacts that are there once what stands after an offset is taken in, of those that were before."""
+    names = set(present)
+    while (chunk := read(path, offset)).occurrences:
+        for occurrence in chunk.occurrences:
+            if isinstance(occurrence.event, ArtifactPublished):
+                names.add(occurrence.event.name)
+            elif isinstance(occurrence.event, ArtifactRemoved):
+                names.discard(occurrence.event.name)
+        offset = chunk.offset
+    return names
 
 
 class Journal:

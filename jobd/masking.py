@@ -40,12 +40,19 @@ class Mask:
                 yield start, start + len(form)
                 start = data.find(form, start + len(form))
 
-    def held(self, data: bytes) -> int:
-        """Give how many bytes at the end could be the beginning of something that is to be masked."""
+    def ready(self, data: bytes, spans: Iterable[tuple[int, int]]) -> int:
+        """Give how many bytes can be masked now: what follows may be the beginning of something, or reaches into it.
+
+        Were a short value masked at once, the rest of a longer one that begins with it would not be known.
+        """
         tail = data[-self.longest + 1 :] if self.longest > 1 else b""
         starts = (place for first in {form[:1] for form in self._forms} for place in _places(tail, first))
         could = (place for place in sorted(starts) if any(form.startswith(tail[place:]) for form in self._forms))
-        return len(tail) - next(could, len(tail))
+        begins = ready = len(data) - len(tail) + next(could, len(tail))
+        for first, behind in sorted(spans, reverse=True):
+            ready = first if first < ready < behind else ready
+        # However they follow one another, something is done in each turn.
+        return ready if ready > len(data) - 2 * self.longest else begins
 
     def cover(self, data: bytes) -> bytes:
         """Give the data with all that is to be masked in it overwritten."""
@@ -95,10 +102,13 @@ class MaskedLog(ModuleLog):
         end = self.size if last else min(self.size, self._masked + _MOST_AT_ONCE)
         while (start := _next_data(self._fd, self._masked)) < end:
             data = os.pread(self._fd, min(_CHUNK, end - start), start)
-            for first, behind in self._mask.spans(data):
-                os.pwrite(self._fd, b"*" * (behind - first), start + first)
             at_end = start + len(data) >= end
-            self._masked = start + len(data) - (0 if last and at_end else self._mask.held(data))
+            spans = tuple(self._mask.spans(data))
+            ready = len(data) if last and at_end else self._mask.ready(data, spans)
+            for first, behind in spans:
+                if first < ready:
+                    os.pwrite(self._fd, b"*" * (behind - first), start + first)
+            self._masked = start + ready
             if at_end or not data:
                 break
         write_mark(self._mark_fd, self._masked)

@@ -1,7 +1,6 @@
 """Getting a job ready to be taken on: its inputs are copied and on disk, and everything else is known."""
 
 import secrets
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from jobd.reserve import Reserve
 from jobd.retry import find_reuse
 from jobd.roots import Caller, Roots
 from jobd.store import Acceptance, Store
-from jobd.trees import tree_size
+from jobd.trees import discard, tree_size
 from jobd.uploads import Uploads
 
 _ALPHABET = "abcdefghjkmnpqrstvwxyz23456789"
@@ -76,7 +75,7 @@ class Preparation:
         try:
             stored = self._copy_inputs(job.id, sources, submission.caller)
         except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
+            discard(folder)
             raise
         published = [
             events.ArtifactPublished(name=name, size_bytes=item.size_bytes, folder=item.folder)
@@ -96,13 +95,14 @@ class Preparation:
         """Copy what a new job takes over from one that has ended; nothing stays when that fails."""
         plan, old = self._store.plan(job_id), self._store.get(job_id)
         reuse = find_reuse(plan, old)
+        self._reserve.check(sum(old.artifact(name).size_bytes for name in reuse.artifacts))
         now = time()
         job = new_job(_new_id(), plan, submitted=now, retry_of=job_id)
         directory = self._state.job(job.id)
         try:
             self._carry_over(job_id, job.id, reuse.artifacts)
         except BaseException:
-            shutil.rmtree(directory.root, ignore_errors=True)
+            discard(directory.root)
             raise
         carried = [old.artifact(name) for name in reuse.artifacts]
         first: list[JobEvent] = [events.JobSubmitted(owner=owner)]
@@ -138,13 +138,21 @@ class Preparation:
     def _copy_inputs(self, job_id: str, sources: Mapping[str, Source], caller: Caller) -> dict[str, Stored]:
         """Copy every input under each of the names by which entries use it."""
         directory = self._state.job(job_id)
-        paths = [self._roots.resolve(source.path, caller) for source in sources.values() if not source.upload_id]
-        self._reserve.check(sum(map(_size, paths)))
+        self._reserve.check(sum(self._size(source, caller) for source in sources.values()))
         directory.artifacts.mkdir(mode=0o700, parents=True)
         store = ArtifactStore(directory.artifacts)
         stored = {name: self._copy(source, store.path(name), caller) for name, source in sources.items()}
         self._sync(job_id)
         return stored
+
+    def _size(self, source: Source, caller: Caller) -> int:
+        if source.upload_id:
+            return self._uploads.size(source.upload_id)
+        path = self._roots.resolve(source.path, caller)
+        try:
+            return tree_size(path)
+        except OSError as error:
+            raise InvalidInputError(f"{path} cannot be read: {error.strerror or error}") from error
 
     def _copy(self, source: Source, target: Path, caller: Caller) -> Stored:
         if source.upload_id:
@@ -190,10 +198,3 @@ def _adjusted(plan: Plan, submission: Submission) -> Plan:
 
 def _new_id() -> str:
     return "".join(secrets.choice(_ALPHABET) for _ in range(_ID_LENGTH))
-
-
-def _size(path: Path) -> int:
-    try:
-        return tree_size(path)
-    except OSError as error:
-        raise InvalidInputError(f"{path} cannot be read: {error.strerror or error}") from error

@@ -176,7 +176,10 @@ class Retention:
                 done.append(removal)
         self._bound_logs()
         for place in self._state.uploads.iterdir():
-            self._look_at_upload(place, now)
+            try:
+                self._look_at_upload(place, now)
+            except OSError as error:  # it became whole, or was given up, at this moment; or it cannot be removed
+                self._log.warning("removal_failed", upload=place.name, error=str(error))
         return tuple(done)
 
     def _ended(self) -> list[EndedJob]:

@@ -52,14 +52,15 @@ def prefix(entry: PlanEntry, sandbox: Sandbox, place: Place, containment: Contai
     folders = (*sandbox.read, entry.folder, sys.prefix, sys.base_prefix)
     words = [shutil.which(_PROGRAM) or _PROGRAM, *_WORLD, *_OWN]
     words += [] if sandbox.network else ["--unshare-net"]
-    hidden = (*_EMPTY, str(Path.home()), str(place.state), *containment.hidden)
+    hidden = _resolve((*_EMPTY, str(Path.home()), str(place.state), *containment.hidden))
     words += _hide(hidden)
     words += ["--ro-bind-try", _RESOLVER, _RESOLVER] if sandbox.network else []
-    shown = (*folders, *map(str, place.inputs), sandbox_init.__file__)
+    shown = _ways_to((*folders, *map(str, place.inputs), sandbox_init.__file__), hidden)
     words += _bind("--ro-bind", shown)
     words += _bind("--dev-bind-try", _gpus()) if entry.resources.gpus else []
-    words += _bind("--bind", (str(place.scratch),))
-    words += [word for folder in _ways((*shown, str(place.scratch)), hidden) for word in ("--chmod", "0755", folder)]
+    written = _ways_to((str(place.scratch),), hidden)
+    words += _bind("--bind", written)
+    words += [word for folder in _made((*shown, *written), hidden) for word in ("--chmod", "0755", folder)]
     words += ["--cap-drop", "ALL"]
     words += [word for name in _SWITCH_USER for word in ("--cap-add", name)] if containment.user else []
     return [*words, "--"]
@@ -136,8 +137,6 @@ def _hide(places: Iterable[str]) -> list[str]:
     """Cover folders with empty ones, and sockets with nothing, the outer ones first."""
     words: list[str] = []
     for place in map(Path, sorted(set(places))):
-        if place.is_symlink():  # what it leads to is hidden itself, or is not of this daemon
-            continue
         if place.is_dir():
             words += ["--perms", "1777", "--tmpfs", str(place)]
         elif place.exists():
@@ -145,11 +144,23 @@ def _hide(places: Iterable[str]) -> list[str]:
     return words
 
 
+def _resolve(places: Iterable[str]) -> tuple[str, ...]:
+    """Give where places are in truth: a link is no place to cover, and what it leads to is open by its own name."""
+    return tuple(dict.fromkeys(map(os.path.realpath, places)))
+
+
+def _ways_to(places: Iterable[str], hidden: Iterable[str]) -> list[str]:
+    """Give every path that leads to places in spite of what is hidden: where they are, and links that are covered."""
+    covers = [Path(cover) for cover in hidden]
+    covered = [place for place in places if any(cover in Path(place).parents for cover in covers)]
+    return [*_resolve(places), *covered]
+
+
 def _bind(how: str, paths: Iterable[str]) -> list[str]:
     return [word for path in sorted(set(paths)) for word in (how, path, path)]
 
 
-def _ways(shown: Iterable[str], hidden: Iterable[str]) -> list[str]:
+def _made(shown: Iterable[str], hidden: Iterable[str]) -> list[str]:
     """Give the folders that are made on the way to what is shown in spite of all, which the umask closes to others."""
     places, covers = [Path(path) for path in shown], [Path(path) for path in hidden]
     ways = {folder for place in places for folder in place.parents if any(cover in folder.parents for cover in covers)}

@@ -208,7 +208,8 @@ class Store(Archive):
         # First, so that whoever finds a job at its new sequence finds the events as well.
         for job, records in self._news:
             self._recent.add(job.id, records)
-        for live in self._staged.values():
+        # Of one that ended and was deleted in one commit, nothing is staged.
+        for live in (*self._staged.values(), *(Live(0, job) for job in self._gone.values())):
             self._live.put(live)
         failpoint("store.committed")
         news = self._news.copy()

@@ -1,9 +1,9 @@
 """Taking a job on: the plan is checked whole, the inputs are copied, and only then is the job on record."""
 
 import asyncio
+import contextlib
 import hashlib
 import json
-import shutil
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
@@ -22,6 +22,7 @@ from jobd.removal import delete_job
 from jobd.reserve import Reserve
 from jobd.roots import Roots
 from jobd.store import Acceptance, Store
+from jobd.trees import discard
 from jobd.uploads import Uploads
 
 
@@ -73,7 +74,8 @@ class Submissions:
             job, existed = await self._accept(partial(self._prepare, submission))
         failpoint("submit.accepted")
         if not existed and any(source.upload_id for source in submission.inputs.values()):
-            await asyncio.to_thread(self._release_uploads, submission)
+            with contextlib.suppress(OSError):  # only what may go sooner: the job is on record, and has to be taken on
+                await asyncio.to_thread(self._release_uploads, submission)
         return job, existed
 
     def _find_earlier(self, submission: Submission) -> Job | None:
@@ -105,7 +107,7 @@ class Submissions:
             raise
 
     def _discard(self, acceptance: Acceptance) -> None:
-        shutil.rmtree(self._state.job(acceptance.job.id).root, ignore_errors=True)
+        discard(self._state.job(acceptance.job.id).root)
 
     async def retry(self, job_id: str, request_id: str, *, owner: str = "") -> tuple[Job, bool]:
         """Take on a new job, `owner`'s, that goes on where an ended one stopped; the second value says if it existed.
@@ -128,7 +130,7 @@ class Submissions:
         """Remove the folders of jobs that were never accepted, which a crash in the middle leaves; count them."""
         strays = [folder for folder in self._state.jobs.iterdir() if not self._store.exists(folder.name)]
         for folder in strays:
-            shutil.rmtree(folder, ignore_errors=True)
+            discard(folder)
         self._remove_scratch()
         self._uploads.take_back()
         return len(strays)
@@ -138,7 +140,7 @@ class Submissions:
         for folder in self._state.jobs.iterdir():
             directory = self._state.job(folder.name)
             if directory.work.exists() and self._store.live_job(folder.name) is None:
-                shutil.rmtree(directory.work, ignore_errors=True)
+                discard(directory.work)
 
     def _digest(self, submission: Submission) -> str:
         """Tell requests with different content apart."""

@@ -28,7 +28,7 @@ from jobd.runner_lines import RunnerLines
 from jobd.scheduler import Scheduler
 from jobd.states import ArtifactState, JobState
 from jobd.store import Decision, Store
-from jobd.trees import remove_folder
+from jobd.trees import discard
 
 MAX_RECOVERIES = 3
 """A job whose runner dies more often than this has failed."""
@@ -356,8 +356,7 @@ def _cancel(job: Job, *, launched: Callable[[], bool], reason: str) -> list[Occu
 
 def _remove_litter(directory: JobDirectory, job: Job) -> None:
     """Remove scratch folders, half-written files, artifacts never told of, and the cgroup of a killed runner."""
-    with contextlib.suppress(OSError):  # `jobd check` finds what cannot be removed
-        remove_folder(directory.work)
+    discard(directory.work)
     for half_written in directory.root.glob(".*.tmp"):
         half_written.unlink(missing_ok=True)
     known = {item.name for item in job.artifacts if item.state is ArtifactState.PRESENT}

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from jobd.artifacts import OutputError, check_output, sync_tree
 from jobd.errors import InvalidInputError
+from jobd.trees import discard
 
 try:
     from backports import tarfile  # before Python 3.11.4 the standard one knows no filters
@@ -35,9 +36,12 @@ def unpack(archive: Path, folder: Path, check_room: Callable[[int], None]) -> No
 
     It may be far larger than a tar that is compressed: `check_room` is asked before each file.
     """
+    sizes: dict[str, int] = {}
 
     def check(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo | None:
-        check_room(member.size)
+        # A second name for a file becomes a file of its own, so that nobody changes one through the other.
+        sizes[member.name] = sizes.get(member.linkname, 0) if member.islnk() else member.size
+        check_room(sizes[member.name])
         # The filter refuses devices, links and paths that lead out of the folder.
         return tarfile.data_filter(member, path)
 
@@ -55,7 +59,7 @@ def unpack(archive: Path, folder: Path, check_room: Callable[[int], None]) -> No
         raise InvalidInputError(f"the folder's tar cannot be unpacked: {error.strerror or error}") from error
     finally:
         if archive.exists():
-            shutil.rmtree(folder, ignore_errors=True)
+            discard(folder)
 
 
 def link(source: Path, target: Path) -> None:

@@ -1,11 +1,11 @@
 """The whole uploads: who has sent what, so that nobody sends the same twice, and what may go when the disk is short."""
 
-import shutil
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
 from jobd.layout import write_durably
+from jobd.trees import discard
 from jobd.upload_folder import link
 from jobd.upload_session import About
 
@@ -45,7 +45,7 @@ class Shelf:
                 write_durably(place / "sha256", about.sha256.encode())
                 about.save(place)
             except OSError:  # it is being removed, or has as many names as a file can have
-                shutil.rmtree(place, ignore_errors=True)
+                discard(place)
             else:
                 return about
         return None
@@ -85,7 +85,7 @@ def remove_data(place: Path) -> None:
     """Remove the bytes of an upload; its digest stays."""
     data = place / DATA
     if data.is_dir():
-        shutil.rmtree(data, ignore_errors=True)
+        discard(data)
     else:
         data.unlink(missing_ok=True)
 

@@ -8,7 +8,6 @@ stays, also for the next daemon.
 import asyncio
 import re
 import secrets
-import shutil
 from collections.abc import AsyncIterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from jobd.errors import (
 )
 from jobd.layout import sync_directory
 from jobd.reserve import Reserve
+from jobd.trees import discard, tree_size
 from jobd.upload_book import Book
 from jobd.upload_part import bring_to_end, pour, run_to_end
 from jobd.upload_session import About, Arriving, Piece, Session
@@ -75,7 +75,7 @@ class Uploads:
                 self._book.add(session)
                 self._book.name(upload_id, session.about)
             else:
-                shutil.rmtree(place, ignore_errors=True)
+                discard(place)
 
     async def receive(self, pieces: AsyncIterable[bytes], *, folder: bool, owner: str = "") -> Upload:
         """Take the bytes of a file, or of a folder's tar; nothing stays of a transfer that breaks.
@@ -88,8 +88,8 @@ class Uploads:
             # gRPC ends the messages of a client that hung up as if it had sent all, and cancels at the next await.
             return await self._finish(session)
         except BaseException:
-            shutil.rmtree(session.place, ignore_errors=True)
-            shutil.rmtree(self._folder / session.id, ignore_errors=True)
+            discard(session.place)
+            discard(self._folder / session.id)
             raise
         finally:
             session.part.close()
@@ -120,17 +120,15 @@ class Uploads:
 
     def take(self, upload_id: str, target: Path) -> Stored:
         """Copy an upload to `target`, sharing blocks if the file system can; InvalidInputError when there is none."""
-        source = self._folder / upload_id / DATA
-        if not _ID.fullmatch(upload_id) or not source.exists():
-            raise InvalidInputError(f"there is no upload {upload_id!r}", hint="upload the file again")
-        return copy_in(source, target)
+        return copy_in(self._find(upload_id, DATA), target)
+
+    def size(self, upload_id: str) -> int:
+        """Give how many bytes an upload has; InvalidInputError when there is none."""
+        return tree_size(self._find(upload_id, DATA))
 
     def digest(self, upload_id: str) -> str:
         """Give the sha256 of what was received, also after its use; InvalidInputError when there is no such upload."""
-        path = self._folder / upload_id / "sha256"
-        if not _ID.fullmatch(upload_id) or not path.exists():
-            raise InvalidInputError(f"there is no upload {upload_id!r}", hint="upload the file again")
-        return path.read_text()
+        return self._find(upload_id, "sha256").read_text()
 
     def release(self, upload_id: str) -> None:
         """Let the bytes of an upload that a job has taken go when room is needed; until then they may save a transfer.
@@ -139,6 +137,12 @@ class Uploads:
         """
         if _ID.fullmatch(upload_id) and (self._folder / upload_id).exists():
             self._shelf.note_used(upload_id)
+
+    def _find(self, upload_id: str, name: str) -> Path:
+        path = self._folder / upload_id / name
+        if not _ID.fullmatch(upload_id) or not path.exists():
+            raise InvalidInputError(f"there is no upload {upload_id!r}", hint="upload the file again")
+        return path
 
     def _make(self, about: About) -> Session:
         upload_id = secrets.token_hex(16)
@@ -187,7 +191,7 @@ class Uploads:
             upload = await bring_to_end(asyncio.ensure_future(self._finish(session)))
         except (DigestMismatchError, InvalidInputError):
             self._book.remove(session)
-            await run_to_end(partial(shutil.rmtree, session.place, ignore_errors=True), self._threads)
+            await run_to_end(partial(discard, session.place), self._threads)
             raise
         return upload
 

@@ -110,6 +110,12 @@ def fail(runs: Runs, modules) -> Callable[..., Any]:
     return run
 
 
+def test_what_a_module_leaves_behind_does_not_change_what_it_has_made(runs: Runs, modules):
+    """Folders in folders, deeper than Python can enter, are litter like any other."""
+    script = 'output.write_text("made")\nfor _ in range(1500): os.mkdir("deeper"); os.chdir("deeper")'
+    assert isinstance(runs.run(modules.entry(script, outputs=["out.txt"])), Succeeded)
+
+
 def test_a_module_that_makes_its_output_succeeds(runs: Runs, modules):
     """Exit code 0 and the output in place is success; the output stands whole among the artifacts."""
     outcome = runs.run(modules.entry('output.write_text("made"); print("done")', outputs=["out.txt"]))
@@ -347,16 +353,18 @@ def test_a_cancel_reaches_what_left_the_session(runs: Runs, modules, gates):
 @pytest.mark.parametrize("ignore", [False, True], ids=["willing", "stubborn"])
 def test_what_a_module_leaves_running_is_killed(runs: Runs, modules, gates, ignore: bool):
     """The end of the module is the end of the entry: a daemon it started, in another session, is killed with it."""
-    up = str(gates.path("up"))
+    up, go = str(gates.path("up")), str(gates.path("go"))
     script = f"""{ESCAPE}
 def work():
     {"signal.signal(signal.SIGTERM, signal.SIG_IGN)" if ignore else ""}
     tell({up!r}, str(os.getpid()))
     while True: signal.pause()
 escape(work)
+open({go!r}).read()
 """
     wait = runs.start(modules.entry(script))
     pid = int(gates.wait("up"))
+    gates.open("go")
     assert isinstance(wait(), Succeeded)
     assert procfs.process(pid) is None
 
@@ -371,14 +379,16 @@ def test_a_grandchild_that_holds_the_log_holds_up_nothing(runs: Runs, modules, g
 
 def test_a_grandchild_that_clears_its_environment_is_killed(runs: Runs, modules, gates):
     """Neither a new session nor an empty environment lets a process outlive its entry."""
-    up = str(gates.path("up"))
+    up, go = str(gates.path("up")), str(gates.path("go"))
     script = f"""{ESCAPE}
 def work():
     os.execve("/bin/sh", ["sh", "-c", "echo $$ > {up}; exec sleep 30"], {{"PATH": os.environ["PATH"]}})
 escape(work)
+open({go!r}).read()
 """
     wait = runs.start(modules.entry(script))
     pid = int(gates.wait("up"))
+    gates.open("go")
     wait()
     survivor = procfs.process(pid)
     if survivor is not None:

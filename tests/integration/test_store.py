@@ -105,6 +105,22 @@ def test_an_accepted_job_is_on_disk(shop: Shop):
     assert shop.store.plan("aaa") == shop.a_plan
 
 
+def test_a_job_that_ends_and_is_deleted_in_one_commit_is_gone(shop: Shop):
+    """Nothing of it stays in memory, where it would run for ever."""
+    shop.accept("aaa")
+    shop.decide("aaa", *RUN)
+    busy = threading.Event()
+    shop.store._writer.submit(lambda _connection: busy.wait(10))
+    ended = shop.store.decide("aaa", lambda _job: at(3.0, *END))
+    deleted = shop.store.delete("aaa")
+    busy.set()
+    assert ended.result(10).state is JobState.FAILED
+    deleted.result(10)
+    assert (shop.store.live_job("aaa"), shop.store.count(JobState.RUNNING), shop.store.live()) == (None, 0, ())
+    with pytest.raises(JobNotFoundError):
+        shop.store.get("aaa")
+
+
 def test_a_request_id_makes_one_job(shop: Shop):
     """The same request gives the same job again; other content under its id is refused; without an id all are new."""
     first, _ = shop.accept("aaa", request_id="r1")

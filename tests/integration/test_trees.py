@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from jobd.artifacts import ArtifactStore
-from jobd.trees import remove_folder, remove_tree, tree_size
+from jobd.artifacts import ArtifactStore, OutputError, check_output, copy_in
+from jobd.errors import InvalidInputError
+from jobd.input_copy import InputCopy
+from jobd.roots import Caller, Roots
+from jobd.trees import MOST_DEPTH, discard, remove_folder, remove_tree, tree_size
 
 NOBODY = 65534
 
@@ -101,6 +104,54 @@ def test_what_cannot_be_removed_is_an_error(place):
         remove_folder(folder)
     left = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
     assert left == ["a/theirs/file", "b/theirs/file", "c/theirs/file"]
+
+
+def make_deep(place: Path, depth: int, *, mode: int = 0o755) -> Path:
+    """Make folders in folders, with a file in each, as no path can name them."""
+    place.mkdir()
+    here = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+    for _ in range(depth):
+        os.mkdir("deeper", dir_fd=here)
+        os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=here))
+        below = os.open("deeper", os.O_RDONLY | os.O_DIRECTORY, dir_fd=here)
+        os.fchmod(here, mode)
+        os.close(here)
+        here = below
+    os.close(here)
+    return place
+
+
+@pytest.mark.parametrize("depth", [300, 1500, 5000])
+def test_folders_are_removed_however_deep(place, depth: int):
+    """A module may make more of them in one another than Python can enter, or a path can name."""
+    with no_rights_but_the_owners():
+        folder = make_deep(place / "deep", depth)
+        tree_size(folder)
+        remove_folder(folder)
+        assert list(place.iterdir()) == []
+
+
+def test_deep_folders_that_are_closed_are_removed(place):
+    """Both hindrances at once."""
+    with no_rights_but_the_owners():
+        discard(make_deep(place / "deep", 1500, mode=0o500))
+        assert list(place.iterdir()) == []
+
+
+def test_an_artifact_has_a_bound_to_its_depth(tmp_path):
+    """Whoever copies, sends or unpacks one has to get through: what is deeper is no output, and no input."""
+    make_deep(tmp_path / "good", MOST_DEPTH - 1)
+    assert check_output(tmp_path / "good", "good").folder
+    for depth in (MOST_DEPTH + 1, 1500):
+        deep = make_deep(tmp_path / f"deep{depth}", depth)
+        with pytest.raises(OutputError, match=f"more than {MOST_DEPTH} deep"):
+            check_output(deep, "deep")
+        with pytest.raises(InvalidInputError, match=f"more than {MOST_DEPTH} deep"):
+            copy_in(deep, tmp_path / "copy")
+        with pytest.raises(InvalidInputError, match=f"more than {MOST_DEPTH} deep"):
+            InputCopy(Roots(()), Caller(same_user=True)).copy(str(deep), tmp_path / "input")
+        for path in (deep, tmp_path / "copy", tmp_path / "input"):
+            discard(path)
 
 
 def test_a_removal_tells_what_it_frees(tmp_path):

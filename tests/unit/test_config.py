@@ -88,6 +88,16 @@ def test_sizes_are_read_from_every_source(toml, monkeypatch: pytest.MonkeyPatch)
             config.load({"most_bytes": text})
 
 
+def test_variables_of_others_mean_nothing(toml, monkeypatch: pytest.MonkeyPatch):
+    """Every variable of the daemon's begins with JOBD_, those with other names in the file too."""
+    for name in ("ALLOW_ROOT", "ALLOW_ROOTS", "STATE_DIR", "LISTEN"):
+        monkeypatch.setenv(name, "/stray")
+    settings = config.load({})
+    assert (settings.allow_root, settings.listen, settings.state_dir.name) == ((), (), "jobd")
+    monkeypatch.setenv("JOBD_ALLOW_ROOTS", "/a:/b")
+    assert config.load({}).allow_root == (Path("/a"), Path("/b"))
+
+
 def test_folders_are_absolute(toml, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """A relative folder means the one below where the daemon was started, and `~` the home folder."""
     monkeypatch.chdir(tmp_path)

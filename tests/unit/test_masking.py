@@ -98,6 +98,39 @@ def test_a_value_in_two_writes_is_masked(tmp_path: Path, split: int):
     log.close()
 
 
+@pytest.mark.parametrize(
+    ("values", "writes"),
+    [
+        (("hunter2-dev", "hunter2-dev-PRODUCTION"), ("hunter2-dev", "-PRODUCTION")),
+        (("first line\nsecond line\nQ7x=Zz",), ("first line\n", "second line\n", "Q7x=Zz")),
+        (("a-short-XY", "XY-and-the-rest"), ("a-short-XY", "-and-the-rest")),
+    ],
+    ids=["a longer one", "line by line", "one into another"],
+)
+def test_a_value_that_begins_with_another_is_masked_whole(tmp_path: Path, values: tuple[str, ...], writes):
+    """What is known already is not overwritten while it may be the beginning of more."""
+    log = Log(tmp_path, *values)
+    for text in writes:
+        log.write(text)
+        log.masked.look()
+    log.write("\nharmless\n")
+    log.masked.look(last=True)
+    assert log.path.read_bytes() == b"*" * len("".join(writes)) + b"\nharmless\n"
+    assert log.shown == log.path.read_bytes()
+    log.close()
+
+
+def test_values_without_end_do_not_hold_up_the_rest(tmp_path: Path):
+    """However values follow one another, a log of them is masked, a piece of it in each turn."""
+    log = Log(tmp_path, "a" * 8, "a" * 7 + "b")
+    log.write("a" * (3 << 20))
+    log.masked.look()
+    log.write("b\n")
+    log.masked.look(last=True)
+    assert set(log.path.read_bytes()) == set(b"*\n")
+    log.close()
+
+
 def test_what_was_not_looked_through_is_not_shown(tmp_path: Path):
     """A log whose runner died before it could mask the rest is shown as far as it was masked."""
     log = Log(tmp_path, VALUE)

@@ -2,9 +2,11 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +131,34 @@ def test_folders_can_be_shown(awkward: Any, tmp_path: Path):
     shown = awkward.run(script, sandbox=Sandbox(read=(str(tmp_path / "models"),)))
     assert shown.failure.exit_code == 7
     assert "FileNotFoundError" in awkward.run(script, sandbox=Sandbox()).failure.log_tail[-1]
+
+
+def test_what_is_hidden_is_hidden_by_every_name(awkward: Any, monkeypatch: pytest.MonkeyPatch):
+    """Where the home, the secrets or the state are links, what they lead to is covered; own files are found."""
+    build = Path(__file__).parents[3] / "build"  # the folder for temporary files is hidden anyway
+    build.mkdir(exist_ok=True)
+    elsewhere = Path(tempfile.mkdtemp(dir=build))
+    try:
+        for name in ("home", "secrets"):
+            (elsewhere / f"real-{name}").mkdir()
+            (elsewhere / f"real-{name}/key").write_text("7")
+            (elsewhere / name).symlink_to(elsewhere / f"real-{name}")
+        monkeypatch.setenv("HOME", str(elsewhere / "home"))
+        awkward.containment = Containment(hidden=(str(elsewhere / "secrets"),))
+        script = """
+import os, sys
+for name in ("home", "secrets", "real-home", "real-secrets"):
+    try:
+        print(open(os.path.join(PLACE, name, "key")).read())
+    except FileNotFoundError:
+        continue
+    sys.exit(f"{name} is open")
+open(sys.argv[-1], "w").write("made")
+"""
+        outcome = awkward.run(script.replace("PLACE", repr(str(elsewhere))), sandbox=Sandbox(), outputs=["out.txt"])
+        assert isinstance(outcome, Succeeded), awkward.log.read_text()
+    finally:
+        shutil.rmtree(elsewhere)
 
 
 @pytest.mark.parametrize("code", [1, 3, 126, 127, 128, 129, 137, 143, 255])

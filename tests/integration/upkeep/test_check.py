@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from jobd import check, check_processes, events, procfs, state_lock
+from jobd import check, check_processes, events, journal, procfs, state_lock
 from jobd.__main__ import main
 from jobd.errors import StateDirectoryLockedError, StorageError
 from jobd.history import replay
 from jobd.jobs import new_job
+from jobd.journal import Journal
 from jobd.runner import _lock
 from jobd.states import ArtifactState, JobState
 
@@ -113,6 +114,20 @@ def test_a_missing_artifact_is_noted(yard, histories):
         name="out.txt", reason="it was missing on disk when the state directory was checked"
     )
     assert yard.get("run").artifact("mid.txt").state is ArtifactState.PRESENT
+
+
+def test_what_a_runner_has_removed_meanwhile_is_not_missing(yard, histories):
+    """A live job whose journal is ahead of its rows is as it should be: runners go on without a daemon."""
+    running = [*histories["running"]]
+    yard.job("abc", running)
+    [artifact] = [item for item in yard.store.get("abc").artifacts if item.state is ArtifactState.PRESENT][:1]
+    directory = yard.state.job("abc")
+    (directory.artifacts / artifact.name).unlink()
+    assert [what for _where, what, _mend in found(yard)] == [f"the artifact {artifact.name!r} is not on disk"]
+    removed = events.ArtifactRemoved(name=artifact.name, reason="its last consumer has succeeded")
+    with Journal(directory.journal, end=journal.read_all(directory.journal).offset) as lines:
+        lines.append([events.Occurrence(time=9.0, event=removed)], durable=True)
+    assert found(yard) == []
 
 
 def test_a_folder_that_is_gone_is_told_by_what_it_held(yard, histories):

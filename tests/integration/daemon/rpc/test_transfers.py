@@ -1,6 +1,7 @@
 """Files in and out over the wire."""
 
 import asyncio
+import errno
 import hashlib
 import io
 import os
@@ -239,6 +240,38 @@ def test_a_folder_that_goes_while_it_is_downloaded_is_told_to_be_gone(tmp_path):
     shutil.rmtree(folder)
     with pytest.raises(ArtifactChangedError):
         list(pieces)
+
+
+def test_a_job_is_taken_on_although_its_upload_cannot_be_marked(serve, monkeypatch: pytest.MonkeyPatch):
+    """That it was used only says what may go sooner; the job is on record, and starts."""
+
+    async def work(client) -> None:
+        def refuse(_upload_id: str) -> None:
+            raise OSError(errno.ENOSPC, "no room")
+
+        monkeypatch.setattr(client.office.uploads, "release", refuse)
+        upload = await client.artifacts.Upload(iter([artifact_pb.UploadRequest(data=b"bytes")]))
+        job = await client.submit(inputs=[pb.JobInput(param_name="input", upload_id=upload.upload_id)])
+        assert await client.office.launched() == job.id
+
+    serve(work)
+
+
+def test_a_tar_of_names_for_one_file_needs_room_for_each(tmp_path):
+    """What is small as a tar may be large as files: links in it become files of their own."""
+    archive = tmp_path / "folder.tar"
+    with tarfile.open(archive, "w") as tar:
+        member = tarfile.TarInfo("file")
+        member.size = 1000
+        tar.addfile(member, io.BytesIO(bytes(1000)))
+        for number in range(3):
+            link = tarfile.TarInfo(f"link{number}")
+            link.type, link.linkname = tarfile.LNKTYPE, "file" if number == 0 else f"link{number - 1}"
+            tar.addfile(link)
+    asked: list[int] = []
+    upload_folder.unpack(archive, tmp_path / "folder", check_room=asked.append)
+    assert asked == [1000] * 4
+    assert {path.stat().st_nlink for path in (tmp_path / "folder").iterdir()} == {1}
 
 
 @pytest.mark.parametrize("unfit", ["1e300", "nan", "inf", "deep"])
