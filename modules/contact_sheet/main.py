@@ -7,6 +7,7 @@ from typing import NoReturn
 
 import av
 from av.container import InputContainer
+from av.stream import Disposition
 from PIL import Image, ImageDraw, ImageFont
 
 BACKGROUND = (17, 18, 22)
@@ -28,17 +29,19 @@ def main() -> None:
         fail(f"cannot take stills from {options.video.name}: {error.strerror}")
     if not stills:
         fail(f"{options.video.name} holds no picture that can be decoded")
+    sheet = arrange(stills, options.columns, options.width)
     try:
-        arrange(stills, options.columns, options.width).save(options.sheet, quality=90)
+        sheet.save(options.sheet, quality=90)
     except ValueError as error:
         fail(f"cannot write {options.sheet.name}: {error}; end its name in .jpg, .png or .webp")
+    except OSError as error:
+        hint = ".png holds larger ones than .jpg and .webp"
+        fail(f"cannot write {options.sheet.name} of {sheet.width} x {sheet.height} pixels: {error}; {hint}")
 
 
 def take_stills(media: InputContainer, count: int) -> list[tuple[float, Image.Image]]:
     """Pictures from the middles of `count` equal parts of the video, with their times in seconds."""
-    if not media.streams.video:
-        fail(f"{Path(media.name).name} has no video stream")
-    stream = media.streams.video[0]
+    stream = picture_of(media)
     stream.thread_type = "AUTO"
     tick = stream.time_base or Fraction(1, av.time_base)
     begin = float((stream.start_time or 0) * tick)
@@ -53,14 +56,28 @@ def take_stills(media: InputContainer, count: int) -> list[tuple[float, Image.Im
     return stills
 
 
+def picture_of(media: InputContainer) -> av.VideoStream:
+    """Choose the first video stream in a known codec; the cover of an album is none."""
+    moving = [stream for stream in media.streams.video if not stream.disposition & Disposition.attached_pic]
+    picture = next((stream for stream in moving if stream.codec_context), None)
+    if picture is None:
+        which = " in a known codec" if moving else ""
+        fail(f"{Path(media.name).name} has no video stream{which}")
+    return picture
+
+
 def frame_at(media: InputContainer, stream: av.VideoStream, time: float) -> av.VideoFrame | None:
     """Give the picture that is on the screen at `time`, or the last one before the video ends."""
-    media.seek(int(time / (stream.time_base or Fraction(1, av.time_base))), stream=stream)
-    shown = None
-    for frame in media.decode(stream):
-        if shown is not None and (frame.time or 0.0) > time:
+    # MPEG-TS has no index: a seek may lead to behind the key frame, and the decoder then waits for the next one.
+    for start in (time, time - 5, time - 15, 0.0):
+        media.seek(max(0, int(start / (stream.time_base or Fraction(1, av.time_base)))), stream=stream)
+        shown = None
+        for frame in media.decode(stream):
+            if shown is not None and (frame.time or 0.0) > time:
+                break
+            shown = frame
+        if shown is not None and (shown.time or 0.0) <= time:
             break
-        shown = frame
     return shown
 
 

@@ -3,11 +3,17 @@
 import argparse
 import json
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import NoReturn
 
 import av
+from av.container import InputContainer
 from av.filter import Graph
+from av.stream import Disposition
+
+# Containers that say only how long they are as a whole, which need not be so of each stream in them.
+WHOLES = {"matroska,webm", "mpegts", "mpeg", "flv", "asf"}
 
 
 def main() -> None:
@@ -27,9 +33,7 @@ def main() -> None:
 def detect(path: Path, threshold: float) -> dict[str, object]:
     """Look at every picture; times count from the first one."""
     with av.open(path) as media:
-        if not media.streams.video:
-            fail(f"{path.name} has no video stream")
-        stream = media.streams.video[0]
+        stream = picture_of(media)
         stream.thread_type = "AUTO"
         progress = Progress((media.duration or 0) / av.time_base)
         cuts: list[tuple[float, float]] = []
@@ -43,7 +47,7 @@ def detect(path: Path, threshold: float) -> dict[str, object]:
                 cuts.append((start, float(frame.metadata["lavfi.scd.score"])))
         if first is None:
             fail(f"the video stream of {path.name} holds no picture that can be decoded")
-        check_whole(stream, end, path.name)
+        check_whole(stream, end, path)
     return {
         "file": path.name,
         "threshold": threshold,
@@ -51,6 +55,16 @@ def detect(path: Path, threshold: float) -> dict[str, object]:
         "cuts": [{"time": round(time, 3), "score": round(score, 2)} for time, score in cuts],
         "scenes": scenes(cuts, end),
     }
+
+
+def picture_of(media: InputContainer) -> av.VideoStream:
+    """Choose the first video stream in a known codec; the cover of an album is none."""
+    moving = [stream for stream in media.streams.video if not stream.disposition & Disposition.attached_pic]
+    picture = next((stream for stream in moving if stream.codec_context), None)
+    if picture is None:
+        which = " in a known codec" if moving else ""
+        fail(f"{Path(media.name).name} has no video stream{which}")
+    return picture
 
 
 def scored(frames: Iterator[av.VideoFrame], stream: av.VideoStream, threshold: float) -> Iterator[av.VideoFrame]:
@@ -80,11 +94,22 @@ def scenes(cuts: list[tuple[float, float]], end: float) -> list[dict[str, float 
     ]
 
 
-def check_whole(stream: av.stream.Stream, end: float, name: str) -> None:
+def check_whole(stream: av.stream.Stream, end: float, path: Path) -> None:
     """Fail when the stream stops well before the length it claims, for then the file was cut off on its way here."""
+    whole = stream.container.format.name in WHOLES
     length = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
-    if end < 0.9 * length - 1:
-        fail(f"{name} is cut off: it holds {end:.1f} s of {length:.1f} s")
+    if whole:
+        length = (stream.container.duration or 0) / av.time_base
+    enough = 0.9 * length - 1
+    if end < enough and not (whole and last_packet(path) >= enough):
+        fail(f"{path.name} is cut off: it holds {end:.1f} s of {length:.1f} s")
+
+
+def last_packet(path: Path) -> float:
+    """When the last packet of any stream ends, in seconds by the file's own clock."""
+    with av.open(path) as media:
+        ends = ((packet.pts + (packet.duration or 0)) * packet.time_base for packet in media.demux() if packet.pts)
+        return float(max(ends, default=Fraction(0)))
 
 
 class Progress:

@@ -22,9 +22,10 @@ def main() -> None:
 def extract(source: Path, target: Path) -> None:
     """Decode the first audio stream and encode it anew in the format that the target's ending names."""
     with av.open(source) as media:
-        if not media.streams.audio:
-            fail(f"{source.name} has no audio stream")
-        sound = media.streams.audio[0]
+        sound = next((stream for stream in media.streams.audio if stream.codec_context), None)
+        if sound is None:
+            which = " in a known codec" if media.streams.audio else ""
+            fail(f"{source.name} has no audio stream{which}")
         try:
             output = av.open(target, "w")
         except ValueError:
@@ -32,8 +33,11 @@ def extract(source: Path, target: Path) -> None:
         with output:
             encoder = output.add_stream(str(output.default_audio_codec), rate=sound.rate, layout=sound.layout.name)
             assert isinstance(encoder, av.AudioStream)
-            frame = None
+            form = frame = None
             for frame in media.decode(sound):
+                form = form or (frame.format.name, frame.layout.name, frame.rate)
+                if form != (frame.format.name, frame.layout.name, frame.rate):
+                    fail(f"the sound of {source.name} changes its form on its way; extract_audio can follow that")
                 output.mux(encoder.encode(frame))
             if frame is None:
                 fail(f"the audio stream of {source.name} is empty or cannot be decoded")

@@ -1,6 +1,7 @@
 """Measures the loudness of a sound after EBU R128 with libavfilter's meter (ebur128)."""
 
 import argparse
+import itertools
 import json
 import math
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import av
+from av.container import InputContainer
 from av.filter import Graph
 
 SILENCE = -70.0  # LUFS: below this gate the standard does not count a sound at all
@@ -31,10 +33,8 @@ def measure(path: Path) -> dict[str, object]:
     last: dict[str, str] = {}
     timeline: list[dict[str, float | None]] = []
     with av.open(path) as media:
-        if not media.streams.audio:
-            fail(f"{path.name} has no audio stream")
         progress = Progress((media.duration or 0) / av.time_base)
-        for time, reading in readings(media.decode(media.streams.audio[0]), media.streams.audio[0]):
+        for time, reading in readings(steady(media.decode(sound_of(media)))):
             last = reading or last
             progress.at(time)
             if reading and time >= len(timeline) + 1:
@@ -44,26 +44,54 @@ def measure(path: Path) -> dict[str, object]:
     return {"file": path.name, "standard": "EBU R128", **summary(last), "timeline": timeline}
 
 
-def readings(frames: Iterator[av.AudioFrame], stream: av.AudioStream) -> Iterator[tuple[float, dict[str, str]]]:
-    """Give the meter's display every 100 ms: the time in seconds and its values by libavfilter's names."""
-    graph = Graph()
-    meter = graph.add("ebur128", "metadata=1:peak=true+sample:framelog=quiet")
-    graph.link_nodes(graph.add_abuffer(template=stream), meter, graph.add("abuffersink")).configure()
+def sound_of(media: InputContainer) -> av.AudioStream:
+    """Choose the first audio stream in a known codec."""
+    sound = next((stream for stream in media.streams.audio if stream.codec_context), None)
+    if sound is None:
+        which = " in a known codec" if media.streams.audio else ""
+        fail(f"{Path(media.name).name} has no audio stream{which}")
+    return sound
+
+
+def steady(frames: Iterator[av.AudioFrame]) -> Iterator[av.AudioFrame]:
+    """The sound in the form of its first frame; that of a broadcast may change between stereo and 5.1 on its way."""
+    first = None
+    for form, alike in itertools.groupby(frames, lambda frame: (frame.format.name, frame.layout.name, frame.rate)):
+        first = first or form
+        resampler = av.AudioResampler(*first)
+        for frame in itertools.chain(alike, [None]):
+            yield from resampler.resample(frame)
+
+
+def readings(frames: Iterator[av.AudioFrame]) -> Iterator[tuple[float, dict[str, str]]]:
+    """Give the meter's display every 100 ms: seconds from the sound's start, and its values by libavfilter's names."""
+    graph, number = None, itertools.count()
     for frame in frames:
+        graph = graph or meter(frame)
         graph.push(frame)
-        yield from displayed(graph)
-    graph.push(None)
-    yield from displayed(graph)
+        yield from ((next(number) / 10, values) for values in displayed(graph))
+    if graph:
+        graph.push(None)
+        yield from ((next(number) / 10, values) for values in displayed(graph))
 
 
-def displayed(graph: Graph) -> Iterator[tuple[float, dict[str, str]]]:
+def meter(frame: av.AudioFrame) -> Graph:
+    """Set the meter up for frames like this one."""
+    graph = Graph()
+    source = graph.add_abuffer(sample_rate=frame.rate, format=frame.format.name, layout=frame.layout.name)
+    ebur128 = graph.add("ebur128", "metadata=1:peak=true+sample:framelog=quiet")
+    graph.link_nodes(source, ebur128, graph.add("abuffersink")).configure()
+    return graph
+
+
+def displayed(graph: Graph) -> Iterator[dict[str, str]]:
     """Give what the meter has ready."""
     while True:
         try:
             frame = graph.pull()
         except (av.BlockingIOError, av.EOFError):
             return
-        yield frame.time or 0.0, dict(frame.metadata)
+        yield dict(frame.metadata)
 
 
 def summary(reading: dict[str, str]) -> dict[str, float | None]:

@@ -43,7 +43,7 @@ def describe(media: InputContainer, path: Path) -> dict[str, object]:
 
 def stream_facts(stream: av.stream.Stream) -> dict[str, object]:
     """Facts of one stream: what all kinds have, and what only its own kind has."""
-    codec = getattr(stream, "codec_context", None)
+    codec = stream.codec_context  # none where libavcodec does not know the codec
     facts: dict[str, object] = {
         "index": stream.index,
         "type": stream.type,
@@ -64,25 +64,27 @@ def stream_facts(stream: av.stream.Stream) -> dict[str, object]:
 def picture_facts(stream: av.VideoStream) -> dict[str, Fact]:
     """Size in pixels and frames per second; the exact rate and the shapes as fractions."""
     rate = stream.average_rate or stream.guessed_rate
+    shape = getattr(stream, "display_aspect_ratio", None)
     return {
-        "width": stream.width,
-        "height": stream.height,
-        "pix_fmt": stream.pix_fmt,
+        "width": getattr(stream, "width", None),
+        "height": getattr(stream, "height", None),
+        "pix_fmt": getattr(stream, "pix_fmt", None),
         "frame_rate": round(float(rate), 3) if rate else None,
         "frame_rate_exact": str(rate) if rate else None,
         "frames": stream.frames or None,
         "sample_aspect_ratio": str(stream.sample_aspect_ratio or 1),
-        "display_aspect_ratio": str(stream.display_aspect_ratio) if stream.display_aspect_ratio else None,
+        "display_aspect_ratio": str(shape) if shape else None,
     }
 
 
 def sound_facts(stream: av.AudioStream) -> dict[str, Fact]:
     """Sample rate in Hz, sample format, and the channels by number and name."""
+    sample, layout = getattr(stream, "format", None), getattr(stream, "layout", None)
     return {
-        "sample_rate": stream.rate,
-        "sample_format": stream.format.name if stream.format else None,
-        "channels": stream.channels,
-        "layout": stream.layout.name,
+        "sample_rate": getattr(stream, "rate", None),
+        "sample_format": sample.name if sample else None,
+        "channels": getattr(stream, "channels", None),
+        "layout": layout.name if layout else None,
     }
 
 

@@ -123,9 +123,9 @@ def clock(seconds: float, digits: int = 0) -> str:
     return f"{hours}:{whole % 60:02}"
 
 
-def codec(name: str) -> str:
+def codec(name: str | None) -> str:
     """A codec's name as people write it."""
-    return CODECS.get(name, name.upper())
+    return CODECS.get(name, name.upper()) if name else "Unknown codec"
 
 
 def size(count: float) -> str:

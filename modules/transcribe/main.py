@@ -11,6 +11,7 @@ from typing import NoReturn
 
 import av
 import pocketsphinx  # type: ignore[import-untyped]
+from av.container import InputContainer
 
 RATE = 16000  # samples a second, what the recognisers were trained on
 LONGEST = (
@@ -69,11 +70,18 @@ def main() -> None:
 def check(path: Path) -> float:
     """Make sure that there is a sound; its length in seconds, 0 when the file does not say."""
     with av.open(path) as media:
-        if not media.streams.audio:
-            fail(f"{path.name} has no audio stream")
-        if next(media.decode(media.streams.audio[0]), None) is None:
+        if next(media.decode(sound_of(media)), None) is None:
             fail(f"the audio stream of {path.name} is empty or cannot be decoded")
         return (media.duration or 0) / av.time_base
+
+
+def sound_of(media: InputContainer) -> av.AudioStream:
+    """Choose the first audio stream in a known codec."""
+    sound = next((stream for stream in media.streams.audio if stream.codec_context), None)
+    if sound is None:
+        which = " in a known codec" if media.streams.audio else ""
+        fail(f"{Path(media.name).name} has no audio stream{which}")
+    return sound
 
 
 def hear(path: Path, least: float, progress: "Progress") -> Iterator[Segment]:
@@ -120,18 +128,24 @@ def stretches(path: Path) -> Iterator[tuple[float, bytes]]:
 
 def pieces(path: Path, size: int) -> Iterator[bytes]:
     """The sound as 16-bit mono in equal pieces, with a second of silence at the end that lets the last word end."""
-    resampler = av.AudioResampler("s16", "mono", RATE)
     waiting = bytearray()
     with av.open(path) as media:
-        for frame in itertools.chain(media.decode(audio=0), [None]):
-            for resampled in resampler.resample(frame):
-                waiting += resampled.to_ndarray().tobytes()
+        for resampled in steady(media.decode(sound_of(media))):
+            waiting += resampled.to_ndarray().tobytes()
             while len(waiting) >= size:
                 yield bytes(waiting[:size])
                 del waiting[:size]
     waiting += bytes(2 * RATE)
     for begin in range(0, len(waiting) - size, size):
         yield bytes(waiting[begin : begin + size])
+
+
+def steady(frames: Iterator[av.AudioFrame]) -> Iterator[av.AudioFrame]:
+    """The sound as 16-bit mono; that of a broadcast may change between stereo and 5.1 on its way."""
+    for _, alike in itertools.groupby(frames, lambda frame: (frame.format.name, frame.layout.name, frame.rate)):
+        resampler = av.AudioResampler("s16", "mono", RATE)
+        for frame in itertools.chain(alike, [None]):
+            yield from resampler.resample(frame)
 
 
 def hear_with_whisper(path: Path, model: Path, progress: "Progress") -> Iterator[Segment]:

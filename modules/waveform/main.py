@@ -41,35 +41,50 @@ def main() -> None:
 
 def listen(media: InputContainer) -> tuple[Levels, float]:
     """Peak and root mean square of every few milliseconds (0 to 1), and the length in seconds."""
-    if not media.streams.audio:
-        fail(f"{Path(media.name).name} has no audio stream")
-    stream = media.streams.audio[0]
-    block = max(1, stream.rate // 400)
-    parts, rest, total = [], np.empty((stream.channels, 0), np.float32), 0
-    for samples in decoded(media, stream):
+    stream = sound_of(media)
+    rate, layout = stream.rate, stream.layout  # now, since the decoder changes them when the sound does
+    block = max(1, rate // 400)
+    parts, rest, total = [], np.empty((layout.nb_channels, 0), np.float32), 0
+    for samples in decoded(media, stream, ("fltp", layout.name, rate)):
         total += samples.shape[1]
         rest = np.concatenate((rest, samples), axis=1)
         whole = rest.shape[1] // block * block
-        parts.append(measured(rest[:, :whole].reshape(stream.channels, -1, block)))
+        parts.append(measured(rest[:, :whole].reshape(layout.nb_channels, -1, block)))
         rest = rest[:, whole:]
     if not total:
         fail(f"the audio stream of {Path(media.name).name} is empty or cannot be decoded")
     if rest.shape[1]:
         parts.append(measured(rest[:, np.newaxis, :]))
-    return np.concatenate(parts, axis=1), total / stream.rate
+    return np.concatenate(parts, axis=1), total / rate
 
 
-def decoded(media: InputContainer, stream: av.AudioStream) -> Iterator[Levels]:
-    """The samples as arrays of channels by time, from -1 to 1."""
-    length = (media.duration or 0) / av.time_base
-    resampler = av.AudioResampler("fltp", stream.layout.name, stream.rate)
-    shown = -1
-    for frame in media.decode(stream):
+def sound_of(media: InputContainer) -> av.AudioStream:
+    """Choose the first audio stream in a known codec."""
+    sound = next((stream for stream in media.streams.audio if stream.codec_context), None)
+    if sound is None:
+        which = " in a known codec" if media.streams.audio else ""
+        fail(f"{Path(media.name).name} has no audio stream{which}")
+    return sound
+
+
+def decoded(media: InputContainer, stream: av.AudioStream, form: tuple[str, str, int]) -> Iterator[Levels]:
+    """The samples as arrays of channels by time, from -1 to 1, also where the sound changes its form on its way."""
+    frames = shown(media.decode(stream), (media.duration or 0) / av.time_base)
+    for _, alike in itertools.groupby(frames, lambda frame: (frame.format.name, frame.layout.name, frame.rate)):
+        resampler = av.AudioResampler(*form)
+        for frame in itertools.chain(alike, [None]):
+            yield from (piece.to_ndarray().astype(np.float32, copy=False) for piece in resampler.resample(frame))
+
+
+def shown(frames: Iterator[av.AudioFrame], length: float) -> Iterator[av.AudioFrame]:
+    """Pass the frames on, and print how far they are, once for every whole percent."""
+    printed = -1
+    for frame in frames:
         percent = min(100, int(100 * (frame.time or 0) / length)) if length else 0
-        if percent > shown:
-            shown = percent
+        if percent > printed:
+            printed = percent
             print(f"openjd_progress: {percent}", flush=True)
-        yield from (piece.to_ndarray().astype(np.float32, copy=False) for piece in resampler.resample(frame))
+        yield frame
 
 
 def measured(blocks: Levels) -> Levels:
