@@ -9,6 +9,7 @@ import os
 import secrets
 import shutil
 import stat
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -161,6 +162,18 @@ def copy_bytes(fd: int, target: Path) -> None:
             fcntl.ioctl(writer.fileno(), _FICLONE, reader.fileno())
         except OSError:  # another file system, or one that cannot share blocks
             shutil.copyfileobj(reader, writer, 1 << 20)
+
+
+def shares_blocks(folder: Path) -> bool:
+    """Tell whether copies on a folder's file system take no room, by making one."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as one, tempfile.TemporaryFile(dir=folder) as other:
+            one.write(bytes(4096))
+            one.flush()
+            fcntl.ioctl(other.fileno(), _FICLONE, one.fileno())
+    except OSError:
+        return False
+    return True
 
 
 def make_sole_owner(path: Path, status: os.stat_result) -> None:

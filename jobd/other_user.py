@@ -16,6 +16,7 @@ from jobd.containment import User
 from jobd.errors import ConfigError
 from jobd.events import FailureKind
 from jobd.names import ascii_controls
+from jobd.trees import DepthError, walk
 
 _PROGRAMS = ("prlimit", "setpriv")
 _PASS, _READ, _LIST = 0o710, 0o640, 0o750
@@ -85,6 +86,13 @@ def take_back(user: User, folder: Path) -> None:
     """
     # Closed first: what else runs as this user must not change it from here on.
     os.chown(folder, os.geteuid(), os.getegid(), follow_symlinks=False)
+    try:
+        _take_back_all(user, folder)
+    except DepthError as error:
+        raise OutputError(FailureKind.INVALID_OUTPUT, f"it cannot be taken: {error.strerror}") from error
+
+
+def _take_back_all(user: User, folder: Path) -> None:
     for path in _all(folder):
         status = path.lstat()
         if path != folder and status.st_uid != user.uid:
@@ -100,8 +108,7 @@ def take_back(user: User, folder: Path) -> None:
 def _all(root: Path) -> Iterator[Path]:
     yield root
     if stat.S_ISDIR(root.lstat().st_mode):
-        for folder, folders, files in os.walk(root):
-            yield from (Path(folder, name) for name in (*folders, *files))
+        yield from walk(root)
 
 
 def _let_read(path: Path, user: User) -> None:

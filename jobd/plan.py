@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 LOG_LIMIT = 64 << 20
 """What a log may hold unless something else is said, in bytes."""
-_MOST_THREADS = 256
+_MOST_THREADS = 64
 
 
 class LogOverflow(StrEnum):

@@ -7,7 +7,7 @@ from pathlib import Path
 from time import time
 
 from jobd import events
-from jobd.artifacts import ArtifactStore, Stored, copy_in, sync_tree
+from jobd.artifacts import ArtifactStore, Stored, copy_in, shares_blocks, sync_tree
 from jobd.call_limits import check_labels
 from jobd.errors import InvalidInputError, InvalidRequestError
 from jobd.events import JobEvent, Occurrence
@@ -95,7 +95,7 @@ class Preparation:
         """Copy what a new job takes over from one that has ended; nothing stays when that fails."""
         plan, old = self._store.plan(job_id), self._store.get(job_id)
         reuse = find_reuse(plan, old)
-        self._reserve.check(sum(old.artifact(name).size_bytes for name in reuse.artifacts))
+        self._reserve.check(self._room_of_copies(sum(old.artifact(name).size_bytes for name in reuse.artifacts)))
         now = time()
         job = new_job(_new_id(), plan, submitted=now, retry_of=job_id)
         directory = self._state.job(job.id)
@@ -147,12 +147,16 @@ class Preparation:
 
     def _size(self, source: Source, caller: Caller) -> int:
         if source.upload_id:
-            return self._uploads.size(source.upload_id)
+            return self._room_of_copies(self._uploads.size(source.upload_id))
         path = self._roots.resolve(source.path, caller)
         try:
             return tree_size(path)
         except OSError as error:
             raise InvalidInputError(f"{path} cannot be read: {error.strerror or error}") from error
+
+    def _room_of_copies(self, size: int) -> int:
+        """Give how much room copies take of what the daemon keeps itself, which is on one file system."""
+        return 0 if size and shares_blocks(self._state.root) else size
 
     def _copy(self, source: Source, target: Path, caller: Caller) -> Stored:
         if source.upload_id:

@@ -23,9 +23,10 @@ _RETURN = "runners of an earlier daemon are awaited"
 Clock = Callable[[], float]
 
 _LONG_SECONDS = 60.0
-"""A wish that comes first and has waited longer keeps all that is scarce of what it needs: of two such things it might
-lack now the one and now the other for ever. Not the cpus: everything needs some, so that it keeps them when it lacks
-them, and those that it does not lack would idle."""
+"""A wish that comes first and has waited longer keeps all that it needs of gpus and counters: of two things it might
+lack now the one and now the other for ever."""
+_COMMON = {"cpus", "memory"}
+"""What it keeps only while it lacks it: much could be done meanwhile with what it does not lack."""
 _CATCH_UP = 10.0
 """What a job may catch up on that others had while it waited for its start, in seconds of the whole machine."""
 
@@ -192,6 +193,7 @@ class Scheduler:
         """Give the first wish that fits, beside what those before it lack."""
         room, long_ago = self._room.copy(), self._clock() - _LONG_SECONDS
         blocked: set[frozenset[tuple[str, int]]] = set()
+        first = True
         for wish in self._in_order():
             shape = frozenset(wish.amounts.items())
             if shape in blocked:
@@ -199,12 +201,13 @@ class Scheduler:
             short = room.short(wish.amounts)
             if not short:
                 return wish
-            kept = set(short)
-            if not blocked and wish.since < long_ago:
-                kept |= wish.amounts.keys() - {"cpus"}
             blocked.add(shape)
             if room.can_ever(wish.amounts):
+                kept = set(short)
+                if first and wish.since < long_ago:
+                    kept |= wish.amounts.keys() - _COMMON
                 room.take({name: wish.amounts[name] for name in kept})
+                first = False
         return None
 
     def _in_order(self, *, bounded: bool = True) -> Iterator[Wish]:

@@ -100,25 +100,46 @@ def _is_mended(error: OSError | RecursionError, root: Path) -> bool:
 
 
 def _loosen(root: Path) -> bool:
-    """Open every folder to its owner, and move those in folders up to the top; tell whether that changed anything."""
-    changed, folders = False, [str(root)]
+    """Open every folder to its owner, and move those in folders up to the top; tell whether that changed anything.
+
+    Nothing is done but in folders that were opened as such: somebody may put a link in the place of one meanwhile.
+    """
+    changed, folders = _give_back(str(root)), [str(root)]
     while folders:
         folder = folders.pop()
-        changed |= _give_back(folder)
-        for entry in _entries(folder):
-            if not entry.is_dir(follow_symlinks=False):
-                continue
-            changed |= _give_back(entry.path)  # to be moved, a folder must be open itself
-            place = entry.path
-            if folder != str(root):
-                place = f"{root}/.{secrets.token_hex(8)}"
-                try:
-                    os.rename(entry.path, place)  # noqa: PTH104 - a Path for each is waste
-                except OSError:  # somebody else's
+        with _opened(folder) as fd:
+            for name in _folders_in(fd):
+                changed |= _give_back(name, fd)  # to be moved, a folder must be open itself
+                if folder == str(root):
+                    folders.append(f"{root}/{name}")
                     continue
-                changed = True
-            folders.append(place)
+                with contextlib.suppress(OSError):  # somebody else's
+                    place = f"{root}/.{secrets.token_hex(8)}"
+                    os.rename(name, place, src_dir_fd=fd)
+                    folders.append(place)
+                    changed = True
     return changed
+
+
+@contextlib.contextmanager
+def _opened(folder: str) -> Iterator[int | None]:
+    """Open a folder within the block; None when it is none, is closed, or has gone."""
+    try:
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        yield None
+        return
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _folders_in(fd: int | None) -> list[str]:
+    if fd is None:
+        return []
+    with os.scandir(fd) as found:
+        return [entry.name for entry in found if entry.is_dir(follow_symlinks=False)]
 
 
 def _entries(folder: str) -> list["os.DirEntry[str]"]:
@@ -130,10 +151,10 @@ def _entries(folder: str) -> list["os.DirEntry[str]"]:
         return []
 
 
-def _give_back(folder: str) -> bool:
+def _give_back(folder: str, beside: int | None = None) -> bool:
     """Give the owner every right to a folder; tell whether one was missing and could be given."""
     try:
-        fd = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=beside)
     except OSError:  # gone, or a link to a folder by now
         return False
     try:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from jobd import trees
 from jobd.artifacts import ArtifactStore, OutputError, check_output, copy_in
 from jobd.errors import InvalidInputError
 from jobd.input_copy import InputCopy
@@ -129,6 +130,29 @@ def test_folders_are_removed_however_deep(place, depth: int):
         tree_size(folder)
         remove_folder(folder)
         assert list(place.iterdir()) == []
+
+
+def test_nothing_is_moved_out_of_what_has_become_a_link(place, monkeypatch: pytest.MonkeyPatch):
+    """Somebody who puts a link in the place of a folder, while that waits for its turn, loses no folder elsewhere."""
+    elsewhere = place / "elsewhere"
+    (elsewhere / "precious").mkdir(parents=True)
+    folder = make_deep(place / "out", 1500)
+    (folder / "swapped").mkdir()
+    look, looked = trees._folders_in, []
+
+    def swap(fd: int | None) -> list[str]:
+        names = look(fd)
+        if not looked:
+            (folder / "swapped").rmdir()
+            (folder / "swapped").symlink_to(elsewhere)
+        looked.append(fd)
+        return names
+
+    monkeypatch.setattr(trees, "_folders_in", swap)
+    assert trees._loosen(folder)
+    assert (elsewhere / "precious").is_dir()
+    remove_folder(folder)
+    assert (list(place.iterdir()), len(looked) > 1500) == ([elsewhere], True)
 
 
 def test_deep_folders_that_are_closed_are_removed(place):

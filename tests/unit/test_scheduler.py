@@ -472,14 +472,30 @@ def test_a_wish_for_two_scarce_things_is_not_put_off_for_ever(machine):
     assert ("a", "both") not in it.new()
 
 
-def test_a_wish_that_waits_for_long_leaves_the_cpus_to_others(machine):
-    """What everything needs does not idle for the sake of one that lacks something else."""
-    it = machine(cpus=4, gpus=1)
+def test_what_can_never_be_granted_keeps_nobody_from_being_first(machine):
+    """A wish that no longer fits the machine, in front of all, does not put off the one for two scarce things."""
+    it = machine(cpus=16, counters={"x": 1, "y": 1}, priorities=(0, 0, 0, 9))
+    it.scheduler.want("d", "impossible", Resources(cpus=99))
+    for number in range(20):
+        for name, job in (("x", "b"), ("y", "c")):
+            it.clock.now += 5
+            it.scheduler.want(job, f"{name}{number}", Resources(cpus=1, counters={name: 1}))
+            it.scheduler.release(job, f"{name}{number - 1}")
+        if number == 0:
+            it.scheduler.want("a", "both", Resources(cpus=1, counters={"x": 1, "y": 1}))
+        if ("a", "both") in it.new():
+            break
+    assert 6 <= number <= 9
+
+
+def test_a_wish_that_waits_for_long_leaves_what_is_common_to_others(machine):
+    """Cpus and memory do not idle for the sake of one that lacks a gpu."""
+    it = machine(cpus=4, memory=10, gpus=1)
     it.scheduler.want("a", "long", Resources(cpus=1, gpus=1))
-    it.scheduler.want("b", "next", Resources(cpus=1, gpus=1))
+    it.scheduler.want("b", "next", Resources(cpus=1, memory=5, gpus=1))
     it.clock.now += 3600
-    it.scheduler.want("c", "x", TWO)
-    it.scheduler.want("c", "y", ONE)
+    it.scheduler.want("c", "x", Resources(cpus=2, memory=5))
+    it.scheduler.want("c", "y", Resources(cpus=1, memory=5))
     assert it.new() == [("a", "long"), ("c", "x"), ("c", "y")]
 
 

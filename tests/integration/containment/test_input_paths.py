@@ -189,7 +189,7 @@ def test_paths_that_are_none(path: str):
 def test_a_full_disk_is_told_before_the_copy(media: Path):
     """The room on the disk is asked for before each file."""
 
-    def full() -> None:
+    def full(_size: int) -> None:
         raise DiskFullError("full")
 
     with pytest.raises(DiskFullError):

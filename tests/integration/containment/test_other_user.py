@@ -153,6 +153,16 @@ def test_a_file_of_somebody_else_is_no_output(place: Path, user: User):
     assert (place / "secret").stat().st_nlink == 2
 
 
+@pytest.mark.parametrize("depth", [250, 1200])
+def test_an_output_that_is_too_deep_is_refused(run: Any, depth: int):
+    """Whoever takes it back from the user has to get through it."""
+    failure = run(
+        f"import os; os.mkdir(out); os.chdir(out)\nfor _ in range({depth}): os.mkdir('d'); os.chdir('d')"
+    ).failure
+    assert failure.kind is FailureKind.INVALID_OUTPUT
+    assert "more than 200 deep" in failure.message
+
+
 @pytest.mark.parametrize("left", ["start_new_session=True", "start_new_session=False"])
 def test_what_it_leaves_running_is_killed(run: Any, left: str):
     """Processes of another user are found and ended as the daemon's own are."""
