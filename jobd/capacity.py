@@ -4,10 +4,10 @@ import os
 
 from pydantic import TypeAdapter
 
-from jobd.fields import Bytes
+from jobd.fields import BytesAsText
 from jobd.plan import Capacity
 
-_BYTES: TypeAdapter[int] = TypeAdapter(Bytes)
+_BYTES: TypeAdapter[int] = TypeAdapter(BytesAsText)
 
 
 def parse_capacity(text: str) -> Capacity:
@@ -22,7 +22,7 @@ def parse_capacity(text: str) -> Capacity:
         if not (name and equals and amount):
             raise ValueError(f"{part!r} is not NAME=AMOUNT")
         if name == "memory":
-            memory = _BYTES.validate_python(int(amount) if amount.isdecimal() else amount)
+            memory = _BYTES.validate_python(amount)
         else:
             amounts[name] = _number(name, amount)
     cpus = amounts.pop("cpus", float(len(os.sched_getaffinity(0))))

@@ -5,7 +5,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AliasChoices, BeforeValidator, Field, ValidationError, field_validator
+from pydantic import AliasChoices, Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -20,7 +20,7 @@ from jobd.capacity import parse_capacity
 from jobd.containment import SandboxPolicy
 from jobd.doors import CertificateRoles, read_certificate_roles
 from jobd.errors import ConfigError
-from jobd.fields import Bytes
+from jobd.fields import BytesAsText
 from jobd.layout import default_state_directory
 from jobd.metrics_server import parse_address
 from jobd.plan import Capacity
@@ -42,12 +42,6 @@ def default_config_file() -> Path:
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "jobd/config.toml"
 
 
-def _read_number(value: object) -> object:
-    """Take digits for a number of bytes: flags and the environment have only text."""
-    return int(value) if isinstance(value, str) and value.isdecimal() else value
-
-
-_Size = Annotated[Bytes, BeforeValidator(_read_number)]
 _ALLOW_ROOTS = AliasChoices("allow_root", "allow_roots", "JOBD_ALLOW_ROOTS", "JOBD_ALLOW_ROOT")
 
 
@@ -103,7 +97,7 @@ class Config(BaseSettings):
     """For each of so many seconds that it waits, a job counts as one priority higher."""
     capacity: Annotated[Capacity, NoDecode] = Field(default_factory=lambda: parse_capacity(""))
     """What entries may use at once, as `cpus=4,memory=8GiB,gpus=1,licences=2`."""
-    reserve: _Size | None = None
+    reserve: BytesAsText | None = None
     """So many bytes of the disk stay free, as `2GiB`; by default 1 GiB or 5 %, whichever is smaller."""
     keep_jobs: float = Field(default=0.0, ge=0)
     """For how many days an ended job is kept, its results included; 0 for ever, as nobody wants to lose results
@@ -119,7 +113,7 @@ class Config(BaseSettings):
     a transfer."""
     most_jobs: int = Field(default=50_000, ge=0)
     """So many ended jobs are kept; 0 any number."""
-    most_bytes: _Size = 0
+    most_bytes: BytesAsText = 0
     """So many bytes may the folders of ended jobs take together, as `500GiB`; 0 any number."""
     metrics: str = ""
     """Where metrics are served to Prometheus: `HOST:PORT`, or a port of 127.0.0.1; empty for nowhere."""

@@ -43,6 +43,10 @@ def _bytes(value: object) -> object:
     return round(size) if isinstance(meant(value), str) and isinstance(size, float) else size
 
 
+def _digits(value: object) -> object:
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
 def _check_filled(text: str) -> str:
     if not text.strip():
         raise FieldError("must not be empty")
@@ -102,6 +106,8 @@ Timeout = Annotated[Seconds, Field(gt=0)]
 Retries = Annotated[Whole, Field(ge=0, le=100)]
 RetryOn = Annotated[tuple[FailureKind, ...], AfterValidator(_check_kinds)]
 Bytes = Annotated[int, Field(strict=True, ge=0, lt=2**63), BeforeValidator(_bytes)]
+BytesAsText = Annotated[Bytes, BeforeValidator(_digits)]
+"""For flags and the environment, which have no numbers."""
 LogLimit = Annotated[Bytes, Field(ge=MIN_LOG_LIMIT)]
 OutputLimit = Annotated[Bytes, Field(gt=0)]
 
