@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from time import time
 
@@ -156,7 +157,11 @@ class Preparation:
 
     def _room_of_copies(self, size: int) -> int:
         """Give how much room copies take of what the daemon keeps itself, which is on one file system."""
-        return 0 if size and shares_blocks(self._state.root) else size
+        return 0 if size and self._shares_blocks else size
+
+    @cached_property
+    def _shares_blocks(self) -> bool:
+        return shares_blocks(self._state.root)
 
     def _copy(self, source: Source, target: Path, caller: Caller) -> Stored:
         if source.upload_id:

@@ -3,6 +3,7 @@
 Priority comes first. Jobs of one priority take turns, by what they have had. Waiting raises a job towards those of the
 highest priority, so that none starves. What does not fit keeps what it lacks from all who come after it, and from
 nobody what it does not lack: a wish for a gpu stops no work that needs none, and a large wish is not put off for ever.
+Only the first of all, once it has waited for long, also keeps the gpus and counters that it does not lack just now.
 
 A job is started when there is room for an entry of it; what was set aside for its start becomes its first lease.
 Beyond a number of jobs that run, others start only where those leave room: hundreds of jobs in the queue are rows, not

@@ -53,7 +53,8 @@ def _perform(arguments: Arguments) -> ExitCode:
     except UnicodeEncodeError as error:
         raise UsageError(f"{error.object!a} is no text, which is all that a daemon can be told") from error
     except OSError as error:
-        _discard_output()
+        if error.filename is None:  # it is the output itself
+            _discard_output()
         raise LocalFileError(f"{error.filename or 'standard output'}: {error.strerror or error}") from error
     return code
 
